@@ -1,0 +1,53 @@
+"""The one form of an event that lists, sockets and hooks show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from tracker.wire import ids
+from tracker.wire.times import rfc3339
+
+
+class Ref(Struct, frozen=True):
+    """An object by id and the name it had then."""
+
+    id: str
+    name: str
+
+
+class Event(Struct, frozen=True):
+    """A stored event; it never changes after its commit."""
+
+    id: str
+    type: str
+    status: str
+    asset: Ref
+    fix_time: str
+    recorded_at: str
+    geofence: Ref | UnsetType = UNSET
+    lon: float | UnsetType = UNSET
+    lat: float | UnsetType = UNSET
+    initial: bool | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+    revises: str | UnsetType = UNSET
+    crossed_at: str | UnsetType = UNSET
+
+
+def event_of(row: Mapping[str, Any]) -> Event:
+    """From a row of the table `event`, by its column names."""
+    return Event(
+        id=ids.public_id(ids.EVENT, row["id"]),
+        type=row["type"],
+        status=row["status"],
+        asset=Ref(ids.public_id(ids.ASSET, row["asset"]), row["asset_name"]),
+        fix_time=rfc3339(row["fix_time"]),
+        recorded_at=rfc3339(row["recorded_at"]),
+        geofence=UNSET if row["geofence"] is None else Ref(ids.public_id(ids.GEOFENCE, row["geofence"]), row["geofence_name"]),
+        lon=UNSET if row["lon"] is None else row["lon"] / 1e7,
+        lat=UNSET if row["lat"] is None else row["lat"] / 1e7,
+        initial=True if row["initial"] else UNSET,
+        cause=UNSET if row["cause"] is None else row["cause"],
+        revises=UNSET if row["revises"] is None else ids.public_id(ids.EVENT, row["revises"]),
+        crossed_at=UNSET if row["crossed_at"] is None else rfc3339(row["crossed_at"]),
+    )
