@@ -37,16 +37,7 @@ class Fixes(Struct, tag="fixes", omit_defaults=True):
 
     fixes: list[Fix]
     seq: Seq | None = None
-    stream: StreamName | None = None
-    device: str | None = None
-
-
-class RawFixes(Struct, tag="fixes"):
-    """The same message with its fixes not yet decoded, so that one bad fix can be rejected alone."""
-
-    fixes: list[msgspec.Raw]
-    seq: Seq | None = None
-    stream: StreamName | None = None
+    stream: str | None = None
     device: str | None = None
 
 
@@ -129,4 +120,4 @@ class Config(Struct, tag="config"):
 
 
 FromServer = Welcome | Ack | Reject | Error | SlowDown | Command | Config
-FromDevice = RawFixes | Hello | Result | Status
+FromDevice = Hello | Result | Status

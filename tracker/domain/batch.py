@@ -1,0 +1,58 @@
+"""The unit of everything: a batch of fixes as parallel columns, in the integers that the journal stores.
+
+Lon and lat are 1e-7 degrees, lengths 0.1 m, speeds 0.01 m/s, courses 0.1 degrees; the smallest value of a type means
+"not known". Conversion from and to SI units happens here and nowhere else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN_INT32: Final = -(2**31)
+UNKNOWN_INT16: Final = -(2**15)
+DEGREE: Final = 10_000_000
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(slots=True, frozen=True)
+class Columns:
+    """n fixes. asset, device (n,) int32; time_ms (n,) int64 UTC; lon, lat, alt, speed, accuracy (n,) int32; course, flags (n,) int16."""
+
+    asset: NDArray[np.int32]
+    device: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    lon: NDArray[np.int32]
+    lat: NDArray[np.int32]
+    alt: NDArray[np.int32]
+    speed: NDArray[np.int32]
+    course: NDArray[np.int16]
+    accuracy: NDArray[np.int32]
+    flags: NDArray[np.int16]
+    attributes: Sequence[bytes | None] | None  # JSON objects; None when no fix of the batch has any
+
+    def __len__(self) -> int:
+        return len(self.asset)
+
+
+def to_units(values: Floats, per_unit: float) -> NDArray[np.int32]:
+    """SI values to stored integers, NaN to "not known"; the caller has checked the range."""
+    known = ~np.isnan(values)
+    return np.where(known, np.rint(np.where(known, values, 0.0) * per_unit), UNKNOWN_INT32).astype(np.int32)
+
+
+def to_course(values: Floats) -> NDArray[np.int16]:
+    """Degrees 0…360 to tenths 0…3599 (360 is 0), NaN to "not known"."""
+    known = ~np.isnan(values)
+    tenths = np.rint(np.where(known, values, 0.0) * 10) % 3600
+    return np.where(known, tenths, UNKNOWN_INT16).astype(np.int16)
+
+
+def from_units(value: int, per_unit: float) -> float | None:
+    """One stored integer back to its SI value."""
+    return None if value in (UNKNOWN_INT32, UNKNOWN_INT16) else value / per_unit

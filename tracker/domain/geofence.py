@@ -1,0 +1,238 @@
+"""Geofences: what shapes are accepted, and an index that says which of them hold which points.
+
+Untrusted geometry never reaches a native parser as text: typed rings come in, shapely builds from arrays.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import shapely
+
+from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.geodesy import Box, circle_boxes, distances_m
+from tracker.errors import InvalidGeometry
+
+MAX_VERTICES: Final = 10_000
+MAX_RADIUS_M: Final = 1_000_000.0
+Quality = Literal["trusted", "all"]
+Position = Sequence[float]
+Rings = Sequence[Sequence[Position]]
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Every point within radius_m of the centre by geodesic distance, the edge included."""
+
+    lon: float
+    lat: float
+    radius_m: float
+
+
+Shape = shapely.Polygon | shapely.MultiPolygon | Circle
+
+
+@dataclass(frozen=True, slots=True)
+class Geofence:
+    """One version of a geofence; it judges the fixes stored from batch from_batch on."""
+
+    id: int
+    version: int
+    name: str
+    shape: Shape
+    quality: Quality
+    from_batch: int
+    tags: tuple[str, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def _check_position(position: Position, where: str) -> None:
+    if not 2 <= len(position) <= 4:
+        raise InvalidGeometry(f"{where} must be [lon, lat]", field=where)
+    lon, lat = position[0], position[1]
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise InvalidGeometry(
+            f"{where} is [{lon:.12g}, {lat:.12g}]: lon must be within ±180 and lat within ±90, in this order", field=where
+        )
+
+
+def _check_ring(ring: Sequence[Position], where: str) -> None:
+    if len(ring) < 4:
+        raise InvalidGeometry(f"{where} has {len(ring)} positions; a ring needs at least 4, the last equal to the first", field=where)
+    for i, position in enumerate(ring):
+        _check_position(position, f"{where}[{i}]")
+    if list(ring[0][:2]) != list(ring[-1][:2]):
+        raise InvalidGeometry(f"{where} is not closed: its last position must equal its first", field=where)
+
+
+def _polygon(rings: Rings, where: str) -> shapely.Polygon:
+    if not rings:
+        raise InvalidGeometry(f"{where} is empty", field=where)
+    for i, ring in enumerate(rings):
+        _check_ring(ring, f"{where}[{i}]")
+    flat = [np.array([position[:2] for position in ring], dtype=np.float64) for ring in rings]
+    return shapely.Polygon(flat[0], flat[1:])
+
+
+def _checked(shape: shapely.Polygon | shapely.MultiPolygon) -> shapely.Polygon | shapely.MultiPolygon:
+    if not shapely.is_valid(shape):
+        reason = shapely.is_valid_reason(shape)  # "Self-intersection[13.4 52.5]"
+        what, _, place = reason.partition("[")
+        at = f" at [{', '.join(place.rstrip(']').split())}]" if place else ""
+        raise InvalidGeometry(f"geometry.coordinates: {what.lower()}{at}; a ring must not cross or touch itself", field="geometry.coordinates")
+    shapely.prepare(shape)
+    return shape
+
+
+def _vertex_count(polygons: Sequence[Rings]) -> int:
+    return sum(len(ring) for rings in polygons for ring in rings)
+
+
+def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> shapely.Polygon | shapely.MultiPolygon:
+    """A valid polygon (of one part) or multipolygon from GeoJSON rings.
+
+    Raises:
+        InvalidGeometry: with the place of the first fault.
+    """
+    if not polygons:
+        raise InvalidGeometry(f"{where} is empty", field=where)
+    if _vertex_count(polygons) > MAX_VERTICES:
+        raise InvalidGeometry(f"the geometry has {_vertex_count(polygons):,} positions; at most {MAX_VERTICES:,} are accepted", field=where)
+    if len(polygons) == 1:
+        return _checked(_polygon(polygons[0], where))
+    return _checked(shapely.MultiPolygon([_polygon(rings, f"{where}[{i}]") for i, rings in enumerate(polygons)]))
+
+
+def circle(position: Position, radius_m: float | None) -> Circle:
+    """A circle from a GeoJSON Point and its properties.radius_m."""
+    _check_position(position, "geometry.coordinates")
+    if radius_m is None:
+        raise InvalidGeometry("a Point needs properties.radius_m, in metres", field="properties.radius_m")
+    if not (math.isfinite(radius_m) and 0 < radius_m <= MAX_RADIUS_M):
+        raise InvalidGeometry(f"properties.radius_m must be over 0 and at most {MAX_RADIUS_M:,.0f}", field="properties.radius_m")
+    return Circle(float(position[0]), float(position[1]), float(radius_m))
+
+
+def boxes(shape: Shape) -> list[Box]:
+    """Boxes that together cover the shape."""
+    if isinstance(shape, Circle):
+        return circle_boxes(shape.lon, shape.lat, shape.radius_m)
+    return [tuple(shape.bounds)]
+
+
+def holds(shape: Shape, lon: Floats, lat: Floats) -> Mask:
+    """Which of the points lie in the shape, its edge included."""
+    if isinstance(shape, Circle):
+        return distances_m(lon, lat, np.full_like(lon, shape.lon), np.full_like(lat, shape.lat)) <= shape.radius_m
+    return np.asarray(shapely.intersects_xy(shape, lon, lat), dtype=np.bool_)
+
+
+class _Tree:
+    """A static tree over the boxes of some geofences."""
+
+    def __init__(self, fences: Iterable[Geofence]) -> None:
+        entries = [(fence, box) for fence in fences for box in boxes(fence.shape)]
+        self.ids = np.array([fence.id for fence, _ in entries], dtype=np.int64)
+        self.versions = np.array([fence.version for fence, _ in entries], dtype=np.int64)
+        self.shapes = np.array([None if isinstance(f.shape, Circle) else f.shape for f, _ in entries], dtype=object)
+        circles = [f.shape if isinstance(f.shape, Circle) else Circle(np.nan, np.nan, np.nan) for f, _ in entries]
+        self.circles = np.array([(c.lon, c.lat, c.radius_m) for c in circles], dtype=np.float64).reshape(-1, 3)
+        corners = np.array([box for _, box in entries], dtype=np.float64).reshape(-1, 4)
+        self.tree = shapely.STRtree(shapely.box(*corners.T)) if entries else None
+
+    def pairs(self, points: Sequence[shapely.Point], lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
+        """(point, entry) for every entry that holds the point."""
+        if self.tree is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        point, entry = self.tree.query(points)
+        x, y = lon[point], lat[point]
+        inside = np.zeros(len(point), dtype=np.bool_)
+        round_ = ~np.isnan(self.circles[entry, 2])
+        inside[~round_] = shapely.intersects_xy(self.shapes[entry[~round_]], x[~round_], y[~round_])
+        centre = self.circles[entry[round_]]
+        inside[round_] = distances_m(x[round_], y[round_], centre[:, 0], centre[:, 1]) <= centre[:, 2]
+        return point[inside], entry[inside]
+
+
+class FenceIndex:
+    """The geofences in force. A large static tree and a small one of what changed since, so that a change costs little.
+
+    Owned by the writer: changed between batches only.
+    """
+
+    _REBUILD_AT_LEAST = 256
+
+    def __init__(self, fences: Iterable[Geofence] = ()) -> None:
+        self.fences: dict[int, Geofence] = {fence.id: fence for fence in fences}
+        self._recent: set[int] = set()
+        self._large = _Tree(self.fences.values())
+        self._small: _Tree | None = None
+        self._by_id: tuple[Ints, Mask, Ints] | None = None
+
+    def put(self, fence: Geofence) -> None:
+        """Add a geofence, or a new version of one."""
+        self.fences[fence.id] = fence
+        self._recent.add(fence.id)
+        self._stale()
+
+    def remove(self, fence_id: int) -> Geofence | None:
+        self._recent.discard(fence_id)
+        fence = self.fences.pop(fence_id, None)
+        self._stale()
+        return fence
+
+    def _stale(self) -> None:
+        self._small = self._by_id = None
+
+    def _current(self) -> tuple[Ints, Mask, Ints]:
+        """By fence id: its version in force (0: none), whether it judges every fix, its from_batch."""
+        if self._by_id is None:
+            size = max(self.fences, default=0) + 1
+            version, every, from_batch = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.int64)
+            for fence in self.fences.values():
+                version[fence.id], every[fence.id], from_batch[fence.id] = fence.version, fence.quality == "all", fence.from_batch
+            self._by_id = version, every, from_batch
+        return self._by_id
+
+    def judges_every_fix(self, fence_ids: Ints) -> Mask:
+        """Which of these geofences are of quality `all`."""
+        return self._current()[1][fence_ids]
+
+    def from_batch(self, fence_ids: Ints) -> Ints:
+        """The first batch that each of these geofences judges."""
+        return self._current()[2][fence_ids]
+
+    @property
+    def has_every_fix(self) -> bool:
+        """Whether any geofence is of quality `all`."""
+        return bool(self._current()[1].any())
+
+    def _trees(self) -> list[_Tree]:
+        if len(self._recent) > max(self._REBUILD_AT_LEAST, len(self.fences) // 8):
+            self._large, self._small = _Tree(self.fences.values()), None
+            self._recent.clear()
+        if self._small is None:
+            self._small = _Tree(self.fences[fence_id] for fence_id in self._recent)
+        return [self._large, self._small]
+
+    def query(self, lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
+        """(point, fence id) for every geofence in force that holds the point, each pair once, sorted by point then fence.
+
+        Args:
+            lon, lat: degrees, (n,).
+        """
+        if not self.fences or len(lon) == 0:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        points, version = shapely.points(lon, lat), self._current()[0]
+        found = []
+        for tree in self._trees():
+            point, entry = tree.pairs(points, lon, lat)
+            fence = tree.ids[entry]
+            known = fence < len(version)
+            current = np.zeros(len(fence), dtype=np.bool_)
+            current[known] = version[fence[known]] == tree.versions[entry[known]]
+            found.append((point[current] << 32) | fence[current])
+        codes = np.unique(np.concatenate(found))
+        return codes >> 32, codes & 0xFFFFFFFF
