@@ -1,0 +1,87 @@
+"""What every test may use: a real PostGIS with the schema, a database of its own cloned in a moment, a free port.
+
+The cluster is the product's own, one for each test process, so every run of the tests also exercises it.
+"""
+
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tracker.store.migrate import migrate
+from tracker.store.private import PrivateCluster
+
+TEMPLATE = "template_tracker"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A short path that the database's user may enter too, unlike pytest's own temporary directories."""
+    yield from _open_directory()
+
+
+@pytest.fixture(scope="session")
+def _session_data_dir() -> Iterator[Path]:
+    yield from _open_directory()
+
+
+def _open_directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="tracker-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(_session_data_dir: Path) -> AsyncIterator[PrivateCluster]:
+    """A running PostgreSQL whose database `template_tracker` has the whole schema."""
+    cluster = PrivateCluster(_session_data_dir, throwaway=True)
+    await cluster.start()
+    try:
+        await _execute(cluster, f"ALTER DATABASE tracker RENAME TO {TEMPLATE}")
+        connection = await asyncpg.connect(cluster.url(TEMPLATE))
+        await migrate(connection)
+        await connection.close()
+        yield cluster
+    finally:
+        await cluster.stop()
+
+
+@pytest_asyncio.fixture
+async def database(cluster: PrivateCluster) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database that no other test sees."""
+    name = f"test_{next(_numbers)}"
+    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield cluster.url(name)
+    await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to this test's database."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def _execute(cluster: PrivateCluster, statement: str) -> None:
+    connection = await asyncpg.connect(cluster.url("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
