@@ -29,6 +29,7 @@ DWELL_S: Final = (60.0, 480.0, 90.0)  # shortest, longest, most often
 # A rider carries the receiver into the house; a van's stays on its roof unless there is a garage.
 INDOORS_CHANCE: Final[dict[Mode, float]] = {Mode.BIKE: 0.4, Mode.CAR: 0.1, Mode.FOOT: 0.5}
 DOORWAY_S: Final = 20.0  # on the way in and out the sky is still seen
+LONGEST_INDOORS_S: Final = 170.0  # then one waits by a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Phase:
     indoors: bool = False
 
     def covered(self, time_s: float) -> bool:
-        return self.indoors and self.start_s + DOORWAY_S < time_s < self.end_s - DOORWAY_S
+        hidden_until_s = min(self.end_s - DOORWAY_S, self.start_s + DOORWAY_S + LONGEST_INDOORS_S)
+        return self.indoors and self.start_s + DOORWAY_S < time_s < hidden_until_s
 
 
 @dataclass(frozen=True, slots=True)
