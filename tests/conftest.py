@@ -17,7 +17,6 @@ import pytest_asyncio
 from tracker.store.migrate import migrate
 from tracker.store.private import PrivateCluster
 
-TEMPLATE = "template_tracker"
 _numbers = itertools.count(1)
 
 
@@ -41,24 +40,31 @@ def _open_directory() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(_session_data_dir: Path) -> AsyncIterator[PrivateCluster]:
-    """A running PostgreSQL whose database `template_tracker` has the whole schema."""
+    """A running PostgreSQL; its database `tracker` has PostGIS and nothing else."""
     cluster = PrivateCluster(_session_data_dir, throwaway=True)
     await cluster.start()
+    yield cluster
+    await cluster.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(cluster: PrivateCluster) -> str:
+    """The name of a database with the whole schema, to be cloned and not to be used."""
+    name = "migrated_template"
+    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE tracker")
+    connection = await asyncpg.connect(cluster.url(name))
     try:
-        await _execute(cluster, f"ALTER DATABASE tracker RENAME TO {TEMPLATE}")
-        connection = await asyncpg.connect(cluster.url(TEMPLATE))
         await migrate(connection)
-        await connection.close()
-        yield cluster
     finally:
-        await cluster.stop()
+        await connection.close()
+    return name
 
 
 @pytest_asyncio.fixture
-async def database(cluster: PrivateCluster) -> AsyncIterator[str]:
+async def database(cluster: PrivateCluster, migrated_template: str) -> AsyncIterator[str]:
     """The URL of a fresh, migrated database that no other test sees."""
     name = f"test_{next(_numbers)}"
-    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
     yield cluster.url(name)
     await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
