@@ -69,17 +69,18 @@ class Registrar:
 
     async def _list(self, kind: str) -> list[Any]:
         items: list[Any] = []
-        after: dict[str, str] = {}
+        query = {"limit": str(PAGE)}
         while True:
-            page = await self._call("GET", str(URL(kind).with_query(limit=PAGE, **after)))
+            page = await self._call("GET", kind, query=query)
             items.extend(page[kind])
             if page["next"] is None:
                 return items
-            after = {"after": page["next"]}
+            query["after"] = page["next"]
 
-    async def _call(self, method: str, path: str, body: object = None) -> Any:
+    async def _call(self, method: str, path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
+        url = self._url / "v1" / path
         try:
-            async with self._turns, self._session.request(method, self._url / "v1" / path, json=body) as answer:
+            async with self._turns, self._session.request(method, url, json=body, params=query) as answer:
                 if answer.ok:
                     return await answer.json()
                 text = await answer.text()
