@@ -49,13 +49,14 @@ def disown_pid_file(cluster: Path) -> None:
     """
     path = cluster / PID_FILE
     try:
-        pid, *rest = path.read_text().splitlines()
+        first, *rest = path.read_text().splitlines()
+        pid = int(first)
     except FileNotFoundError:
         return
-    except ValueError:  # empty: its writer was killed between making and filling it, and PostgreSQL refuses it
+    except ValueError:  # its writer was killed between making and filling it, and PostgreSQL refuses such a file
         path.unlink()
         return
-    if _is_alive(int(pid)) and running(cluster) is None:
+    if pid > 0 and _is_alive(pid) and running(cluster) is None:
         path.write_text("\n".join([str(os.getpid()), *rest]) + "\n")
 
 
