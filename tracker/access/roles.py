@@ -54,6 +54,7 @@ class Caller:
     token_id: int | None = None  # None for the administrator's preset token
     account_id: int | None = None
     session: bytes | None = None  # the hash of its cookie
+    expires_at: float | None = None  # epoch seconds
 
     @property
     def key(self) -> str:

@@ -37,7 +37,9 @@ class Page:
             return rows, None
         return rows[: self.limit], ids.public_id(self.kind, rows[self.limit - 1]["id"])
 
-    def answer(self, name: str, rows: Sequence[Mapping[str, Any]], form: Callable[[Mapping[str, Any]], Any]) -> web.Response:
+    def answer(
+        self, name: str, rows: Sequence[Mapping[str, Any]], form: Callable[[Mapping[str, Any]], Any]
+    ) -> web.Response:
         """`{"<name>": […], "next": …}`."""
         shown, following = self.cut(rows)
         return answer({name: [form(row) for row in shown], "next": following})

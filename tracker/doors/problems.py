@@ -39,7 +39,9 @@ class Problem(msgspec.Struct, omit_defaults=True):
     field: str | None = None
 
 
-def problem(status: int, code: str, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None) -> web.Response:
+def problem(
+    status: int, code: str, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
+) -> web.Response:
     """The answer for an error. Its type is `about:blank`: the status says the kind, `code` the cause."""
     content = Problem(HTTPStatus(status).phrase, status, detail, code, field)
     body = msgspec.json.encode({"type": "about:blank", **msgspec.to_builtins(content)})
@@ -56,7 +58,12 @@ def problem_of(error: TrackerError) -> web.Response:
         return problem(known.status, error.code, error.message, field=error.field, headers=headers)
     incident = _report(error)
     if isinstance(error, StoreError) and known.retry:
-        return problem(known.status, "unavailable", f"The database does not answer; try again soon. Incident {incident}.", headers=headers)
+        return problem(
+            known.status,
+            "unavailable",
+            f"The database does not answer; try again soon. Incident {incident}.",
+            headers=headers,
+        )
     if isinstance(error, StoreError):
         return problem(known.status, "refused", f"The database refuses this data. Incident {incident}.")
     return problem(known.status, "internal", f"The server failed; its log has the cause as incident {incident}.")
@@ -69,10 +76,14 @@ def _report(error: BaseException) -> str:
 
 
 def _problem_of_http(request: web.Request, error: web.HTTPException) -> web.Response:
-    code = _STATUS_CODES.get(error.status, "bad_request" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal")
+    code = _STATUS_CODES.get(
+        error.status, "bad_request" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal"
+    )
     details = {404: f"There is nothing at {request.path}.", 405: f"{request.path} does not take {request.method}."}
     allow = error.headers.get("Allow")
-    return problem(error.status, code, details.get(error.status, error.reason), headers={"Allow": allow} if allow else None)
+    return problem(
+        error.status, code, details.get(error.status, error.reason), headers={"Allow": allow} if allow else None
+    )
 
 
 @web.middleware
@@ -168,4 +179,6 @@ def _refuse_nul(value: Any, path: str) -> None:
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer from builtins or structs."""
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json", headers=headers)
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type="application/json", headers=headers
+    )
