@@ -30,7 +30,9 @@ class IngestServer:
         self.config: Json = {}
         self.refuse_status: int | None = None
         self.judge: Callable[[Json], str | None] = lambda fix: None  # the code to reject a fix with
-        self.on_frame: Callable[[str, Json], int | None] = lambda stream, message: None  # a close code instead of an ack
+        self.on_frame: Callable[[str, Json], int | None] = lambda stream, message: (
+            None
+        )  # a close code instead of an ack
         self.holds_acks = False
         self.forgets_acks = False  # stores, but never says so
         self._changed = asyncio.Condition()

@@ -8,11 +8,11 @@ import logging
 import random as random_module
 import time as time_module
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import aiohttp
 import msgspec
@@ -20,16 +20,15 @@ from yarl import URL
 
 from tracker.errors import InvalidField
 from tracker.sdk.backoff import Backoff
-from tracker.sdk.buffer import Buffer, Lane, Limits, MemoryBuffer, Numbered
+from tracker.sdk.buffer import Lane, Limits, Numbered
 from tracker.sdk.commands import Commands, OnCommand
-from tracker.sdk.disk import DiskBuffer
 from tracker.sdk.errors import DeviceClosed, DeviceStopped
 from tracker.sdk.fixes import MAX_BODY_BYTES, encode_fix, make_fix
 from tracker.sdk.link import CLOSE_S, HEARTBEAT_S, MAX_INCOMING_BYTES, Link, Socket
+from tracker.sdk.shelf import Shelf
 from tracker.wire.device import Command, Fix, Reject, Status
 
 log = logging.getLogger("tracker.sdk")
-T = TypeVar("T")
 
 _CHUNK = 500  # fixes stored together when record_many waits for room
 
@@ -56,14 +55,6 @@ class RejectedFix:
     code: str
     message: str
     fix: Fix
-
-
-@dataclass(slots=True)
-class _Group:
-    """Fixes whose recorders share one disk transaction."""
-
-    bodies: list[bytes] = field(default_factory=list)
-    stored: asyncio.Task[None] | None = None
 
 
 class Device:
@@ -107,12 +98,9 @@ class Device:
         self._clock = clock
         self._random = random
         self._commands = Commands(on_command, self._answer)
-        self._thread: ThreadPoolExecutor | None = None
-        self._buffer: Buffer | None = None
+        self._shelf: Shelf | None = None
         self._links: dict[Lane, Link] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._group = _Group()
-        self._disk_turn = asyncio.Lock()
         self._room_turn = asyncio.Lock()
         self._waiters: set[asyncio.Future[None]] = set()
         self._stopped: DeviceStopped | None = None
@@ -131,35 +119,24 @@ class Device:
 
     async def open(self) -> None:
         """Open the buffer and start connecting; does not wait for the server. A device is opened once."""
-        if self._buffer is not None or self._closing:
+        if self._shelf is not None or self._closing:
             raise DeviceClosed("a device is opened once; make a new one")
         drain_lane = Lane.BACKLOG if self._newest_first else Lane.LIVE
-        if self._path is None:
-            self._buffer = MemoryBuffer(self._limits, drain_lane)
-        else:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracker-sdk-buffer")
-            try:
-                self._buffer = await self.on_disk(DiskBuffer, self._path, self._limits, drain_lane)
-            except BaseException:
-                self._thread.shutdown(wait=False)
-                raise
-        self._start(self._buffer)
-
-    def _start(self, buffer: Buffer) -> None:
+        self._shelf = await Shelf.open(self._path, self._limits, drain_lane)
         if self._session is None:
             self._session = self._own_session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._spawn(self._commands.run(), "sdk-commands")
         for lane in Lane:
             # The backlog lane also empties what a former newest-first run of this buffer left on it.
-            if lane is Lane.LIVE or self._newest_first or buffer.numbered[lane]:
+            if lane is Lane.LIVE or self._newest_first or self._shelf.buffer.numbered[lane]:
                 backoff = Backoff(self._random)
-                link = Link(lane, buffer, self, self._connect, backoff, only_when_needed=lane is Lane.BACKLOG)
+                link = Link(lane, self._shelf, self, self._connect, backoff, only_when_needed=lane is Lane.BACKLOG)
                 self._links[lane] = link
                 self._spawn(link.run(), f"sdk-{lane.name.lower()}")
 
     async def close(self) -> None:
         """Stop sending and close the buffer; what is pending stays on disk, or is lost with a buffer in memory."""
-        if self._closing or self._buffer is None:
+        if self._closing or self._shelf is None:
             return
         self._closing = True
         self._notify()
@@ -168,12 +145,9 @@ class Device:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._own_session is not None:
             await self._own_session.close()
-        async with self._disk_turn:  # behind what is being stored
-            await self.on_disk(self._buffer.close)
-        if self._thread is not None:
-            self._thread.shutdown()
-        elif self._buffer.pending:
-            log.warning("closed with %d fixes in memory that the server has not acked: lost", self._buffer.pending)
+        await self._shelf.close()
+        if self._path is None and self._shelf.buffer.pending:
+            log.warning("closed with %d fixes in memory that the server has not acked", self._shelf.buffer.pending)
 
     async def record(
         self,
@@ -204,7 +178,7 @@ class Device:
 
     async def drain(self) -> None:
         """Return when everything recorded is acked; raises DeviceStopped when that cannot happen any more."""
-        buffer = self._open_buffer()
+        buffer = self._open_shelf().buffer
         await self._until(lambda: buffer.pending == 0)
 
     def status(self, *, battery: float | None = None, reason: str | None = None) -> None:
@@ -213,7 +187,7 @@ class Device:
             raise InvalidField(f"battery must be from 0 to 1, not {battery!r}", field="battery")
         if reason is not None and len(reason) > 200:
             raise InvalidField(f"reason may have 200 characters, not {len(reason)}", field="reason")
-        self._open_buffer()
+        self._open_shelf()
         self._status = msgspec.json.encode(Status(battery, reason))
         if self._links[Lane.LIVE].connected:
             self._links[Lane.LIVE].say(self._status)
@@ -224,7 +198,7 @@ class Device:
             link.hurry()
 
     def stats(self) -> DeviceStats:
-        buffer = self._open_buffer()
+        buffer = self._open_shelf().buffer
         return DeviceStats(
             recorded=self._recorded,
             pending=buffer.pending,
@@ -236,42 +210,26 @@ class Device:
         )
 
     async def _record(self, bodies: Sequence[bytes]) -> None:
-        buffer = self._open_buffer()
+        shelf = self._open_shelf()
         if self._when_full == "drop_oldest":
-            await self._store(buffer, bodies)
+            await self._store(shelf, bodies)
             return
         step = min(_CHUNK, self._limits.window)
         for start in range(0, len(bodies), step):
             chunk = bodies[start : start + step]
-            size_bytes = sum(map(len, chunk))
             async with self._room_turn:  # so that two recorders do not both take the same room
-                await self._until(lambda: buffer.has_room(len(chunk), size_bytes))  # noqa: B023 - awaited in this turn
-                await self._store(buffer, chunk)
+                await self._until(partial(shelf.buffer.has_room, len(chunk), sum(map(len, chunk))))
+                await self._store(shelf, chunk)
 
-    async def _store(self, buffer: Buffer, bodies: Sequence[bytes]) -> None:
-        if self._thread is None:
-            buffer.append(bodies, self._direct_lane(buffer, len(bodies)))
-            self._stored(len(bodies))
-            return
-        group = self._group
-        group.bodies.extend(bodies)
-        if group.stored is None:
-            group.stored = asyncio.create_task(self._store_group(buffer, group), name="sdk-store")
-        await asyncio.shield(group.stored)
-
-    async def _store_group(self, buffer: Buffer, group: _Group) -> None:
-        async with self._disk_turn:
-            self._group = _Group()  # later recorders gather behind this one
-            await self.on_disk(buffer.append, group.bodies, self._direct_lane(buffer, len(group.bodies)))
-        self._stored(len(group.bodies))
-
-    def _stored(self, fixes: int) -> None:
-        self._recorded += fixes
+    async def _store(self, shelf: Shelf, bodies: Sequence[bytes]) -> None:
+        await shelf.store(bodies, self._direct_lane)
+        self._recorded += len(bodies)
         for link in self._links.values():
             link.wake()
 
-    def _direct_lane(self, buffer: Buffer, fixes: int) -> Lane | None:
+    def _direct_lane(self, fixes: int) -> Lane | None:
         """LIVE when these fixes can be numbered as they are stored, which saves a second disk transaction."""
+        buffer = self._open_shelf().buffer
         in_order = self._newest_first or not buffer.waiting
         fits = buffer.numbered[Lane.LIVE] + fixes <= self._limits.window
         return Lane.LIVE if self._links[Lane.LIVE].connected and in_order and fits else None
@@ -279,16 +237,16 @@ class Device:
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def _open_buffer(self) -> Buffer:
-        if self._buffer is None or self._closing:
+    def _open_shelf(self) -> Shelf:
+        if self._shelf is None or self._closing:
             raise DeviceClosed("the device is not open; use it inside `async with Device(…) as device:`")
-        return self._buffer
+        return self._shelf
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             if self._stopped is not None:
                 raise self._stopped.with_traceback(None)
-            self._open_buffer()
+            self._open_shelf()
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
@@ -343,12 +301,6 @@ class Device:
         )
 
     # What the links call.
-
-    async def on_disk(self, work: Callable[..., T], *args: Any) -> T:
-        """Run a call of the buffer where it may block."""
-        if self._thread is None:
-            return work(*args)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def connected(self, lane: Lane) -> None:
         if lane is Lane.LIVE:

@@ -26,8 +26,7 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE lane (lane INTEGER PRIMARY KEY, stream TEXT NOT NULL, next_seq INTEGER NOT NULL);
 CREATE TABLE waiting (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE numbered (lane INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (lane, seq))
-    WITHOUT ROWID;
+CREATE TABLE numbered (lane INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (lane, seq));
 CREATE TABLE dropped (fixes INTEGER NOT NULL);
 INSERT INTO dropped VALUES (0);
 """
@@ -179,7 +178,8 @@ class DiskBuffer(Buffer):
                 self._db.execute("INSERT INTO lane VALUES (?, ?, 1)", (lane, new_stream(lane)))
         self._db.execute("COMMIT")
         self._check_format()
-        self._db.execute("PRAGMA incremental_vacuum").fetchall()  # what a drained backlog has left
+        # Give back the room that a drained backlog has left. A single execute would free one page only.
+        self._db.executescript("PRAGMA incremental_vacuum")
 
     def _check_format(self) -> None:
         (application_id,) = self._db.execute("PRAGMA application_id").fetchone()

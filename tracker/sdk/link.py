@@ -8,19 +8,19 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol
 
 import aiohttp
 import msgspec
 
 from tracker.sdk.backoff import Backoff
-from tracker.sdk.buffer import Buffer, Lane, Numbered
+from tracker.sdk.buffer import Lane, Numbered
 from tracker.sdk.errors import AccessRefused, BufferFailed, StreamTakenOver
 from tracker.sdk.fixes import encode_frame
+from tracker.sdk.shelf import Shelf
 from tracker.wire.device import Ack, Command, Config, Error, FromServer, Reject, SlowDown, Welcome
 
 log = logging.getLogger("tracker.sdk")
-T = TypeVar("T")
 Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 Message = Welcome | Ack | Reject | Error | SlowDown | Command | Config
 
@@ -46,7 +46,6 @@ _decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(FromServer
 class Owner(Protocol):
     """What a link needs of its device."""
 
-    async def on_disk(self, work: Callable[..., T], *args: Any) -> T: ...
     def connected(self, lane: Lane) -> None: ...
     def settled(self, acked: int, rejects: list[tuple[Reject, Numbered]]) -> None: ...
     def commanded(self, command: Command) -> None: ...
@@ -72,7 +71,7 @@ class Link:
     def __init__(
         self,
         lane: Lane,
-        buffer: Buffer,
+        shelf: Shelf,
         owner: Owner,
         connect: Callable[[str], Awaitable[Socket]],
         backoff: Backoff,
@@ -80,7 +79,8 @@ class Link:
         only_when_needed: bool,
     ) -> None:
         self._lane = lane
-        self._buffer = buffer
+        self._buffer = shelf.buffer
+        self._on_disk = shelf.on_disk
         self._owner = owner
         self._connect = connect
         self._backoff = backoff
@@ -96,7 +96,7 @@ class Link:
         self._settled = 0
         self._given_up = 0
         self._resume_at_s = 0.0
-        self._full_frame = min(FRAME_FIXES, buffer.limits.window // FRAMES_IN_FLIGHT)
+        self._full_frame = min(FRAME_FIXES, self._buffer.limits.window // FRAMES_IN_FLIGHT)
         self._frame_fixes = self._full_frame
         self.connected = False
 
@@ -175,7 +175,7 @@ class Link:
         if welcome.seq >= self._buffer.next_seq(self._lane):
             # The numbers were used by a newer copy of this buffer: a restored backup, a cloned disk. Under them
             # our fixes would be taken for duplicates.
-            await self._owner.on_disk(self._buffer.renew, self._lane)
+            await self._on_disk(self._buffer.renew, self._lane)
             raise Disconnected(None, "the server has later fixes of this stream; going on under a new one")
         if welcome.seq < self._settled:
             log.warning("the server acked %d of this stream but has only %d", self._settled, welcome.seq)
@@ -183,7 +183,7 @@ class Link:
         self._settled = -1
         await self._settle()
         if self._lane is not self._buffer.drain_lane and not self._buffer.numbered[self._lane]:
-            await self._owner.on_disk(self._buffer.promote_newest, self._lane)
+            await self._on_disk(self._buffer.promote_newest, self._lane)
         self._owner.configured(welcome.config)
 
     async def _until_one_ends(self, socket: Socket) -> None:
@@ -246,8 +246,8 @@ class Link:
         if acked <= self._settled:
             return
         rejects = {seq: self._rejects.pop(seq) for seq in sorted(self._rejects) if seq <= acked}
-        found = await self._owner.on_disk(self._buffer.find, self._lane, rejects) if rejects else []
-        fixes = await self._owner.on_disk(self._buffer.settle, self._lane, acked)
+        found = await self._on_disk(self._buffer.find, self._lane, rejects) if rejects else []
+        fixes = await self._on_disk(self._buffer.settle, self._lane, acked)
         self._settled = acked
         self._backoff.reset()
         self._frame_fixes = min(self._full_frame, self._frame_fixes * 2)
@@ -264,7 +264,7 @@ class Link:
 
     async def _send_frames(self, socket: Socket) -> None:
         while self._may_send():
-            run = await self._owner.on_disk(self._buffer.take, self._lane, self._sent, self._frame_fixes, FRAME_BYTES)
+            run = await self._on_disk(self._buffer.take, self._lane, self._sent, self._frame_fixes, FRAME_BYTES)
             if not run:
                 return
             self._sent = run[-1].seq
