@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -34,6 +34,7 @@ from tracker.store.private import PrivateCluster
 
 async def main():
     connection = await asyncpg.connect(await PrivateCluster(Path(sys.argv[1]), throwaway=True).start())
+    await connection.execute("DROP TABLE IF EXISTS kept")
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -42,28 +43,18 @@ asyncio.run(main())
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def made() -> AsyncIterator[Path]:
-    """A cluster at rest, to copy: quicker than making one for each test."""
+@pytest.fixture(scope="module")
+def data() -> Iterator[Path]:
+    """One data directory for this module: a cluster takes longer to make than to start. Tests leave it whole."""
     with tempfile.TemporaryDirectory(prefix="tracker-test-") as directory:
         Path(directory).chmod(0o755)
-        cluster = PrivateCluster(Path(directory), throwaway=True)
-        await cluster.start()
-        await cluster.stop()
-        yield Path(directory) / "postgres"
-
-
-@pytest.fixture
-def data(made: Path, data_dir: Path) -> Path:
-    """A data directory whose cluster was made before, and does not run."""
-    subprocess.run(["cp", "-a", made, data_dir], check=True)
-    return data_dir
+        yield Path(directory)
 
 
 @pytest_asyncio.fixture
 async def started(data: Path) -> AsyncIterator[PrivateCluster]:
     cluster = PrivateCluster(data, throwaway=True)
-    await cluster.start()
+    await answer(await cluster.start(), "DROP TABLE IF EXISTS kept")
     yield cluster
     await cluster.stop()
 
@@ -76,9 +67,9 @@ async def answer(url: str, query: str) -> object:
         await connection.close()
 
 
-def killed_server(data_dir: Path) -> None:
+def killed_server(data: Path) -> None:
     """What is left when a server is killed: a postmaster without its server."""
-    with subprocess.Popen([sys.executable, "-c", SERVER, data_dir], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([sys.executable, "-c", SERVER, data], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         server.kill()
@@ -115,26 +106,26 @@ async def test_root_lends_postgresql_another_user(cluster: PrivateCluster) -> No
     assert Path(str(await answer(cluster.url(), "SHOW data_directory"))).owner() == "postgres"
 
 
-async def test_what_was_stored_is_there_after_a_restart(started: PrivateCluster, data_dir: Path) -> None:
+async def test_what_was_stored_is_there_after_a_restart(started: PrivateCluster, data: Path) -> None:
     await answer(started.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
     directory = Path(str(await answer(started.url(), "SHOW unix_socket_directories")))
     await started.stop()
-    assert running(data_dir / "postgres") is None
+    assert running(data / "postgres") is None
     assert not directory.exists()
     assert await answer(await started.start(), "SELECT answer FROM kept") == 42
 
 
-async def test_stopping_twice_or_before_a_start_is_harmless(started: PrivateCluster, data_dir: Path) -> None:
+async def test_stopping_twice_or_before_a_start_is_harmless(started: PrivateCluster, data: Path) -> None:
     await started.stop()
     await started.stop()
-    await PrivateCluster(data_dir).stop()
+    await PrivateCluster(data).stop()
     with pytest.raises(StoreError, match="not started"):
         started.url()
 
 
-async def test_a_second_server_on_the_same_directory_is_refused(started: PrivateCluster, data_dir: Path) -> None:
-    with pytest.raises(StoreError, match=f"Another server uses {data_dir}"):
-        await PrivateCluster(data_dir, throwaway=True).start()
+async def test_a_second_server_on_the_same_directory_is_refused(started: PrivateCluster, data: Path) -> None:
+    with pytest.raises(StoreError, match=f"Another server uses {data}"):
+        await PrivateCluster(data, throwaway=True).start()
     assert await answer(started.url(), "SELECT 1") == 1
 
 
@@ -154,10 +145,10 @@ async def test_a_first_start_cut_short_leaves_nothing_that_the_next_one_stumbles
 
 
 async def test_a_start_that_fails_shows_the_end_of_the_log_and_gives_the_directory_back(
-    started: PrivateCluster, data_dir: Path
+    started: PrivateCluster, data: Path
 ) -> None:
     await started.stop()
-    overrides = data_dir / "postgres" / "postgresql.auto.conf"
+    overrides = data / "postgres" / "postgresql.auto.conf"
     overrides.write_text("no_such_setting = 1\n")
     with pytest.raises(StoreError, match='(?s)PostgreSQL did not start.*unrecognized configuration parameter "no_such_se'):
         await started.start()
@@ -169,16 +160,17 @@ async def test_settings_of_the_owner_win_over_ours(started: PrivateCluster) -> N
     await answer(started.url(), "ALTER SYSTEM SET work_mem = '7MB'")
     await started.stop()
     assert await answer(await started.start(), "SHOW work_mem") == "7MB"
+    await answer(started.url(), "ALTER SYSTEM RESET ALL")
 
 
-async def test_a_large_log_is_put_aside_at_a_start(started: PrivateCluster, data_dir: Path) -> None:
+async def test_a_large_log_is_put_aside_at_a_start(started: PrivateCluster, data: Path) -> None:
     await started.stop()
-    log = data_dir / "postgres.log"
+    log = data / "postgres.log"
     with log.open("a") as file:
         file.truncate(17 * 1024 * 1024)
     await started.start()
     assert log.stat().st_size < 10_000
-    assert (data_dir / "postgres.log.1").stat().st_size == 17 * 1024 * 1024
+    assert (data / "postgres.log.1").stat().st_size == 17 * 1024 * 1024
 
 
 # Killed
@@ -211,16 +203,16 @@ async def test_a_postmaster_whose_socket_was_removed_is_started_anew(data: Path)
     await cluster.stop()
 
 
-async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data_dir: Path) -> None:
-    postmaster = running(data_dir / "postgres")
+async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data: Path) -> None:
+    postmaster = running(data / "postgres")
     assert postmaster is not None
     reader = await asyncpg.connect(started.url())
     os.kill(postmaster.pid, signal.SIGTERM)  # waits for its clients, so it is stopping for as long as we like
     os.close(started._lock or -1)  # noqa: SLF001 - as if the server had been killed at this point
-    successor = PrivateCluster(data_dir, throwaway=True)
+    successor = PrivateCluster(data, throwaway=True)
     start = asyncio.create_task(successor.start(), name="start")
     async with asyncio.timeout(10):
-        while (found := running(data_dir / "postgres")) and found.status != "stopping":
+        while (found := running(data / "postgres")) and found.status != "stopping":
             await asyncio.sleep(0.01)
     assert not start.done()
     await reader.close()
@@ -230,16 +222,16 @@ async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data
 
 
 async def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(
-    started: PrivateCluster, data_dir: Path
+    started: PrivateCluster, data: Path
 ) -> None:
     await answer(started.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
     watch = asyncio.create_task(started.keep_running(), name="watch")
     bystander = await asyncpg.connect(started.url())  # its back-end outlives the postmaster for a moment
-    postmaster = running(data_dir / "postgres")
+    postmaster = running(data / "postgres")
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
-        while not ((found := running(data_dir / "postgres")) and found.pid != postmaster.pid and found.status == "ready"):
+        while not ((found := running(data / "postgres")) and found.pid != postmaster.pid and found.status == "ready"):
             await asyncio.sleep(0.01)
     assert await answer(started.url(), "SELECT answer FROM kept") == 42
     bystander.terminate()
@@ -249,30 +241,30 @@ async def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(
 
 
 async def test_a_left_over_pid_that_another_program_has_now_is_not_believed(
-    started: PrivateCluster, data_dir: Path
+    started: PrivateCluster, data: Path
 ) -> None:
-    pid_file = data_dir / "postgres" / PID_FILE
+    pid_file = data / "postgres" / PID_FILE
     left_over = pid_file.read_text().splitlines()[1:]
     await started.stop()
-    account = account_for(data_dir / "postgres")
+    account = account_for(data / "postgres")
     # A program of the same user: the case that PostgreSQL alone cannot tell from a live postmaster.
     drop = {"user": account.uid, "group": account.gid} if os.geteuid() == 0 else {}
     with subprocess.Popen(["sleep", "60"], **drop) as bystander:  # type: ignore[call-overload]
         pid_file.write_text("\n".join([str(bystander.pid), *left_over]) + "\n")
         account.take(pid_file)
-        assert running(data_dir / "postgres") is None
+        assert running(data / "postgres") is None
         assert await answer(await started.start(), "SELECT 1") == 1
         assert bystander.poll() is None
         bystander.kill()
 
 
-async def test_a_damaged_pid_file_is_not_believed(started: PrivateCluster, data_dir: Path) -> None:
-    pid_file = data_dir / "postgres" / PID_FILE
+async def test_a_damaged_pid_file_is_not_believed(started: PrivateCluster, data: Path) -> None:
+    pid_file = data / "postgres" / PID_FILE
     for text in ("", "\n", "nonsense\n", "-5\n"):
         await started.stop()
         pid_file.write_text(text)
-        account_for(data_dir / "postgres").take(pid_file)
-        assert running(data_dir / "postgres") is None
+        account_for(data / "postgres").take(pid_file)
+        assert running(data / "postgres") is None
         assert await answer(await started.start(), "SELECT 1") == 1
 
 
@@ -303,9 +295,9 @@ def test_a_new_cluster_takes_the_newest_version_and_an_old_one_its_own() -> None
     assert choose([newest, older], 15, Path("/data")) is older
 
 
-async def test_a_cluster_of_another_version_is_refused_by_name(started: PrivateCluster, data_dir: Path) -> None:
+async def test_a_cluster_of_another_version_is_refused_by_name(started: PrivateCluster, data: Path) -> None:
     await started.stop()
-    version = data_dir / "postgres" / "PG_VERSION"
+    version = data / "postgres" / "PG_VERSION"
     present = version.read_text()
     version.write_text("9\n")
     with pytest.raises(SetupError, match=r"made by PostgreSQL 9; this machine has .*Install PostgreSQL 9 with PostGIS"):
