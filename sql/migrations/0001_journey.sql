@@ -339,3 +339,44 @@ CREATE TABLE idempotency (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (caller, key)
 );
+
+-- Recording -------------------------------------------------------------------------------------------------------
+
+-- Writes what a batch, or a changed geofence, brought about: events, the visits that they close and open, and the outbox.
+-- One call, so one round trip; its statements run in order, as a visit may have to close before the next one opens.
+-- Parallel arrays: e_* are events, c_* visits that were open before, o_* visits that begin (and may end) here. Times are epoch ms.
+CREATE FUNCTION record_events(
+    recorded_ms bigint, of_batch bigint,
+    e_id bigint[], e_type text[], e_asset int[], e_asset_name text[], e_geofence int[], e_geofence_name text[], e_version int[],
+    e_device int[], e_time_ms bigint[], e_lon int[], e_lat int[], e_initial boolean[], e_cause text[],
+    c_asset int[], c_geofence int[], c_time_ms bigint[], c_event bigint[],
+    o_asset int[], o_geofence int[], o_version int[], o_enter_ms bigint[], o_enter_event bigint[], o_initial boolean[],
+    o_exit_ms bigint[], o_exit_event bigint[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO event (id, type, asset, asset_name, geofence, geofence_name, geofence_version, device, batch, fix_time,
+                       recorded_at, lon, lat, initial, cause)
+    SELECT e.id, e.type, e.asset, e.asset_name, e.geofence, e.geofence_name, e.version, e.device, of_batch,
+           'epoch'::timestamptz + e.time_ms * interval '1 ms', 'epoch'::timestamptz + recorded_ms * interval '1 ms',
+           e.lon, e.lat, e.initial, e.cause
+    FROM unnest(e_id, e_type, e_asset, e_asset_name, e_geofence, e_geofence_name, e_version, e_device, e_time_ms, e_lon, e_lat,
+                e_initial, e_cause)
+         AS e (id, type, asset, asset_name, geofence, geofence_name, version, device, time_ms, lon, lat, initial, cause);
+
+    UPDATE visit v SET exit_time = 'epoch'::timestamptz + c.time_ms * interval '1 ms', exit_event = c.event
+    FROM unnest(c_asset, c_geofence, c_time_ms, c_event) AS c (asset, geofence, time_ms, event)
+    WHERE v.asset = c.asset AND v.geofence = c.geofence AND v.exit_event IS NULL;
+
+    INSERT INTO visit (asset, geofence, geofence_version, enter_time, enter_event, initial, exit_time, exit_event)
+    SELECT o.asset, o.geofence, o.version, 'epoch'::timestamptz + o.enter_ms * interval '1 ms', o.enter_event, o.initial,
+           'epoch'::timestamptz + o.exit_ms * interval '1 ms', o.exit_event
+    FROM unnest(o_asset, o_geofence, o_version, o_enter_ms, o_enter_event, o_initial, o_exit_ms, o_exit_event)
+         AS o (asset, geofence, version, enter_ms, enter_event, initial, exit_ms, exit_event);
+
+    INSERT INTO delivery (hook, event, asset)
+    SELECT h.id, e.id, e.asset
+    FROM unnest(e_id, e_type, e_asset, e_geofence) AS e (id, type, asset, geofence)
+    JOIN hook h ON e.type = ANY (h.types) AND (h.assets IS NULL OR e.asset = ANY (h.assets))
+               AND (h.geofences IS NULL OR e.geofence = ANY (h.geofences)) AND h.deleted_at IS NULL
+    ORDER BY e.id;
+END $$;

@@ -1,0 +1,65 @@
+-- name: filer_lock
+SELECT pg_advisory_lock($1)
+
+-- name: make_piece_days
+SELECT make_piece_days((now() AT TIME ZONE 'UTC')::date)
+
+-- name: journal_backlog
+-- What each bucket holds: fixes, rows, and the age of its oldest batch.
+SELECT bucket, sum(n)::bigint AS fixes, count(*) AS batches, min(batch) AS oldest,
+       extract(epoch FROM now() - min(recorded_at))::float8 AS age_s
+FROM journal GROUP BY bucket ORDER BY bucket
+
+-- name: filing_limit
+-- The highest batch of a bucket that keeps one filing within a number of fixes; at least one batch.
+SELECT max(batch) AS batch FROM (
+    SELECT batch, sum(n) OVER (ORDER BY batch) AS fixes, row_number() OVER (ORDER BY batch) AS position
+    FROM journal WHERE bucket = $1::smallint AND batch <= $3
+) AS j WHERE fixes <= $2 OR position = 1
+
+-- name: file_bucket
+-- Journal to pieces in one statement: every snapshot sees each fix exactly once. With the rows go the cursors of the streams,
+-- the newest fixes of the assets and the number of the batch.
+WITH taken AS (
+    DELETE FROM journal WHERE bucket = $1::smallint AND batch <= $2 RETURNING *
+), fix AS (
+    SELECT t.batch, u.*
+    FROM taken t CROSS JOIN LATERAL unnest(t.asset, t.device, t.time, t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy, t.flags,
+        t.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+), pieces AS (
+    INSERT INTO piece (asset, t0, t1, trusted_t0, n, west, south, east, north, batch, device, time, lon, lat, alt, speed, course,
+                       accuracy, flags, attributes)
+    SELECT asset, min(time), max(time), min(time) FILTER (WHERE flags = 0), count(*), min(lon), min(lat), max(lon), max(lat),
+           array_agg(batch), array_agg(device), array_agg(time), array_agg(lon), array_agg(lat), array_agg(alt), array_agg(speed),
+           array_agg(course), array_agg(accuracy), array_agg(flags),
+           CASE WHEN count(attributes) > 0 THEN array_agg(attributes) END
+    FROM (SELECT * FROM fix ORDER BY asset, time, lon, lat, batch) AS ordered
+    GROUP BY asset, date_trunc('day', time, 'UTC')
+), cursors AS (
+    UPDATE stream s SET seq = greatest(s.seq, e.seq), gaps = s.gaps + e.gaps
+    FROM (SELECT x.stream, max(x.seq) AS seq, sum(x.gaps)::bigint AS gaps
+          FROM taken t CROSS JOIN LATERAL unnest(t.stream, t.stream_seq, t.stream_gaps) AS x (stream, seq, gaps)
+          GROUP BY x.stream) AS e
+    WHERE s.id = e.stream
+), newest AS (
+    INSERT INTO latest AS l (asset, any_time, any_lon, any_lat, any_batch, time, lon, lat, batch, device, alt, speed, course,
+                             accuracy, attributes)
+    SELECT a.asset, a.time, a.lon, a.lat, a.batch, t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy,
+           t.attributes
+    FROM (SELECT DISTINCT ON (asset) * FROM fix ORDER BY asset, time DESC, lon DESC, lat DESC, batch) AS a
+    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM fix WHERE flags = 0 ORDER BY asset, time DESC, lon DESC, lat DESC, batch) AS t
+           ON t.asset = a.asset
+    ON CONFLICT (asset) DO UPDATE SET
+        (any_time, any_lon, any_lat, any_batch) = (SELECT * FROM (VALUES
+            (l.any_time, l.any_lon, l.any_lat, l.any_batch),
+            (excluded.any_time, excluded.any_lon, excluded.any_lat, excluded.any_batch)) AS v (t, x, y, b)
+            ORDER BY t DESC, x DESC, y DESC, b LIMIT 1),
+        (time, lon, lat, batch, device, alt, speed, course, accuracy, attributes) = (SELECT * FROM (VALUES
+            (l.time, l.lon, l.lat, l.batch, l.device, l.alt, l.speed, l.course, l.accuracy, l.attributes),
+            (excluded.time, excluded.lon, excluded.lat, excluded.batch, excluded.device, excluded.alt, excluded.speed,
+             excluded.course, excluded.accuracy, excluded.attributes)) AS v (t, x, y, b, d, a, s, c, r, j)
+            ORDER BY t DESC NULLS LAST, x DESC, y DESC, b LIMIT 1)
+), high AS (
+    UPDATE filed SET batch = greatest(batch, (SELECT max(batch) FROM taken)) WHERE EXISTS (SELECT FROM taken)
+)
+SELECT coalesce(sum(n), 0)::bigint AS fixes, count(*) AS batches FROM taken

@@ -1,0 +1,29 @@
+-- name: insert_geofences
+-- In order; the new numbers come back in that order.
+INSERT INTO geofence (name, tags, attributes)
+SELECT f.name, ARRAY(SELECT jsonb_array_elements_text(f.tags)), f.attributes
+FROM unnest($1::text[], $2::jsonb[], $3::jsonb[]) WITH ORDINALITY AS f (name, tags, attributes, position)
+ORDER BY f.position
+RETURNING id
+
+-- name: insert_geofence_versions
+INSERT INTO geofence_version (geofence, version, quality, geom, radius_m, from_batch)
+SELECT f.id, f.version, f.quality, ST_GeomFromWKB(f.geom, 4326), f.radius_m, $6
+FROM unnest($1::int[], $2::int[], $3::text[], $4::bytea[], $5::float8[]) AS f (id, version, quality, geom, radius_m)
+
+-- name: update_geofence
+UPDATE geofence SET version = $2, name = $3, tags = $4, attributes = $5, updated_at = now() WHERE id = $1
+
+-- name: close_geofence_version
+UPDATE geofence_version SET to_batch = $3 WHERE geofence = $1 AND version = $2
+
+-- name: delete_geofence
+UPDATE geofence SET deleted_at = now() WHERE id = $1
+
+-- name: list_geofences
+SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m, 0::bigint AS since_batch,
+       g.created_at, g.updated_at
+FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.version
+WHERE g.deleted_at IS NULL AND g.id > $1 AND ($3::int IS NULL OR g.id = $3)
+  AND ($4::float8[] IS NULL OR v.radius_m IS NOT NULL OR ST_Intersects(v.geom, ST_MakeEnvelope($4[1], $4[2], $4[3], $4[4], 4326)))
+ORDER BY g.id LIMIT $2

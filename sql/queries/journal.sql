@@ -1,0 +1,65 @@
+-- name: try_writer_lock
+-- Held for the life of the connection that commits batches: whoever has it is the one writer of this database.
+SELECT pg_try_advisory_lock($1)
+
+-- name: record_events
+SELECT record_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                     $24, $25, $26, $27)
+
+-- name: record_rejects
+INSERT INTO fix_reject (device, stream, seq, code, message, rejected_at)
+SELECT r.device, r.stream, r.seq, r.code, r.message, 'epoch'::timestamptz + $6 * interval '1 ms'
+FROM unnest($1::int[], $2::text[], $3::bigint[], $4::text[], $5::text[]) AS r (device, stream, seq, code, message)
+
+-- name: prune_rejects
+-- Keeps the newest 1,000 of each device.
+DELETE FROM fix_reject r USING (
+    SELECT device, (array_agg(id ORDER BY id DESC))[1001] AS newest_to_go FROM fix_reject GROUP BY device HAVING count(*) > 1000
+) AS d WHERE r.device = d.device AND r.id <= d.newest_to_go
+
+-- name: load_positions_in_feed
+-- The last batch and the last event that are durable.
+-- A geofence may be in force from a batch on that never came to be, as it changed nothing: numbers begin above that, too.
+SELECT greatest((SELECT batch FROM filed), (SELECT coalesce(max(batch), 0) FROM journal),
+                (SELECT coalesce(max(from_batch) - 1, 0) FROM geofence_version)) AS batch,
+       (SELECT coalesce(max(id), 0) FROM event) AS event
+
+-- name: load_unfiled_streams
+SELECT s.stream, max(s.seq) AS seq
+FROM journal j CROSS JOIN LATERAL unnest(j.stream, j.stream_seq) AS s (stream, seq)
+GROUP BY s.stream
+
+-- name: load_latest
+SELECT * FROM latest
+
+-- name: load_unfiled_newest
+-- Of each asset in the journal: its newest fix of all, and its newest trusted one, in event order; of equal fixes the first stored.
+SELECT DISTINCT ON (u.asset, u.flags = 0) u.*, u.flags = 0 AS trusted, j.batch
+FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags,
+    j.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+ORDER BY u.asset, u.flags = 0, u.time DESC, u.lon DESC, u.lat DESC, j.batch
+
+-- name: load_open_visits
+SELECT v.asset, v.geofence FROM visit v JOIN geofence g ON g.id = v.geofence AND g.deleted_at IS NULL WHERE v.exit_event IS NULL
+
+-- name: load_geofences
+SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m,
+       (SELECT f.from_batch FROM geofence_version f WHERE f.geofence = g.id AND f.version = 1) AS since_batch
+FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.version
+WHERE g.deleted_at IS NULL
+ORDER BY g.id
+
+-- name: open_stream
+-- Makes the stream known and gives the caller a session number above all earlier ones.
+INSERT INTO stream (device, name, session) VALUES ($1, $2, 1)
+ON CONFLICT (device, name) DO UPDATE SET session = stream.session + 1, opened_at = now()
+RETURNING id, seq, session
+
+-- name: next_event_id
+SELECT coalesce(max(id), 0) AS id FROM event
+
+-- name: load_assets
+SELECT id, name, tags, attributes, active_device FROM asset WHERE deleted_at IS NULL
+
+-- name: load_devices
+SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL

@@ -1,0 +1,339 @@
+"""The door for devices: `/v1/ingest`, as a WebSocket and as POST. It reads frames into the open batch and writes the answers.
+
+It stops reading while the batch is full, so that a device feels it as TCP back-pressure; what a device does not read of its
+answers is bounded, too.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from tracker.access.roles import public
+from tracker.access.tokens import DeviceToken
+from tracker.domain.fix import MAX_MESSAGE_BYTES
+from tracker.domain.fleet import Device, Fleet
+from tracker.doors.identity import ACCESS, bearer
+from tracker.doors.keys import DATABASE, FLEET, WRITER
+from tracker.doors.problems import problem
+from tracker.errors import (
+    InvalidField,
+    MalformedMessage,
+    NotFound,
+    StoreUnavailable,
+    Superseded,
+    TooLarge,
+    TrackerError,
+    Unauthenticated,
+    edge,
+)
+from tracker.pipeline.admission import open_named, open_unnamed, release
+from tracker.pipeline.commit import Writer
+from tracker.pipeline.stream import Lane, Source
+from tracker.store.database import Database
+from tracker.wire import ids
+from tracker.wire.device import Ack, Command, Config, Error, Hello, Reject, Result, Status, StreamName, Welcome
+from tracker.wire.websocket import text_frame
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S: Final = 30.0
+UNREAD_LIMIT_BYTES: Final = 1024 * 1024  # of answers that a device has not read
+MAX_LANES: Final = 10_000  # of one socket
+SUBPROTOCOL: Final = "tracker.token."
+
+_hello = msgspec.json.Decoder(Hello | Result | Status)
+
+
+class _Head(msgspec.Struct):
+    type: str | None = None
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+class DeviceSockets:
+    """The open sockets of devices, to send them commands and to close them. One per server."""
+
+    def __init__(self) -> None:
+        self._sockets: set[_Socket] = set()
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def add(self, socket: "_Socket") -> None:
+        self._sockets.add(socket)
+
+    def discard(self, socket: "_Socket") -> None:
+        self._sockets.discard(socket)
+
+    def send_command(self, device_id: int, command_id: int, name: str, args: dict[str, Any]) -> None:
+        """To wherever the device is connected; a device that is not finds it waiting."""
+        message = msgspec.json.encode(Command(ids.public_id(ids.COMMAND, command_id), name, args))
+        for socket in self._of(device_id):
+            socket.send([message])
+
+    def send_config(self, device_id: int, config: dict[str, Any]) -> None:
+        for socket in self._of(device_id):
+            socket.send([msgspec.json.encode(Config(config))])
+
+    def _of(self, device_id: int) -> "list[_Socket]":
+        return [socket for socket in self._sockets if any(lane.device.id == device_id for lane in socket.source.lanes.values())]
+
+    def revoked(self, token_id: int) -> None:
+        """Close what was opened with a token that ended."""
+        for socket in [socket for socket in self._sockets if socket.token.token_id == token_id]:
+            socket.end(4401, "the token was revoked")
+
+    async def close(self) -> None:
+        """Say goodbye to all, at once and with a deadline."""
+        closing = [socket.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again") for socket in self._sockets]
+        if closing:
+            await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
+
+
+SOCKETS: Final = web.AppKey("device_sockets", DeviceSockets)
+
+
+@dataclass(slots=True, eq=False)
+class _Socket:
+    """One device's or gateway's connection."""
+
+    ws: web.WebSocketResponse
+    request: web.Request
+    token: DeviceToken
+    source: Source = field(init=False)
+    _ending: "asyncio.Task[bool] | None" = None
+
+    def __post_init__(self) -> None:
+        self.source = Source(self.send, gateway=self.token.device_id is None, on_superseded=self._superseded)
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        """Write messages as text frames, in one go; a device that reads none of them is cut off."""
+        transport = self.request.transport
+        if not messages or transport is None or self.ws.closed:
+            return
+        transport.write(b"".join(map(text_frame, messages)))
+        if transport.get_write_buffer_size() > UNREAD_LIMIT_BYTES:
+            log.warning("action=device_cut reason=unread_answers peer=%s", self.request.remote)
+            transport.abort()
+
+    def say(self, message: object) -> None:
+        self.send([msgspec.json.encode(message)])
+
+    def end(self, code: int, reason: str) -> None:
+        """Close from outside of the reading task."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self.ws.close(code=code, message=reason.encode()[:120]), name="close-device-socket")
+
+    def _superseded(self) -> None:
+        self.end(edge(Superseded("")).close_code, "a newer socket took this stream over")
+
+
+def _secret(request: web.Request) -> tuple[str, str | None]:
+    """The token of a device, and the subprotocol that carried it, if one did."""
+    if "Authorization" in request.headers:
+        return bearer(request.headers["Authorization"]), None
+    if "token" in request.query:
+        return request.query["token"], None
+    for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+        if offered.strip().startswith(SUBPROTOCOL):
+            return offered.strip().removeprefix(SUBPROTOCOL), offered.strip()
+    raise Unauthenticated("Send the device's token as Authorization: Bearer …, as ?token=…, or as subprotocol tracker.token.…")
+
+
+def _device(fleet: Fleet, token: DeviceToken, named: str | None) -> Device:
+    """The device that a message is from.
+
+    Raises:
+        InvalidField, NotFound
+    """
+    if token.device_id is None and named is None:
+        raise InvalidField("a gateway names its device: hello with device and stream", field="device")
+    number = token.device_id if named is None else ids.number_of(ids.DEVICE, named, "device")
+    device = fleet.devices.get(number or 0)
+    if device is None or (token.device_id is not None and number != token.device_id):
+        raise NotFound(f"there is no device {named or ''} that this token speaks for")
+    return device
+
+
+def _stream_name(name: str) -> str:
+    try:
+        return msgspec.convert(name, StreamName)
+    except msgspec.ValidationError:
+        raise InvalidField("stream must be 1 to 128 characters without control characters", field="stream") from None
+
+
+@public
+async def stream(request: web.Request) -> web.StreamResponse:
+    """The WebSocket."""
+    secret, subprotocol = _secret(request)
+    token = await request.app[ACCESS].device_token(secret)
+    writer, database, fleet = request.app[WRITER], request.app[DATABASE], request.app[FLEET]
+    if not writer.ready:
+        raise StoreUnavailable("the database is away")
+    name = _stream_name(request.query["stream"]) if "stream" in request.query else None
+    ws = web.WebSocketResponse(
+        max_msg_size=MAX_MESSAGE_BYTES, compress=False, decode_text=False, heartbeat=HEARTBEAT_S,
+        protocols=() if subprotocol is None else (subprotocol,),
+    )  # fmt: skip
+    if not ws.can_prepare(request):
+        return problem(426, "upgrade_required", "GET /v1/ingest is a WebSocket; to send once, POST", headers={"Upgrade": "websocket"})
+    await ws.prepare(request)
+    socket, sockets = _Socket(ws, request, token), request.app[SOCKETS]
+    sockets.add(socket)
+    try:
+        if token.device_id is not None:
+            await _welcome(socket, writer, database, _device(fleet, token, None), name, default=True)
+        await _read(socket, writer, database, fleet)
+    except TrackerError as error:
+        await ws.close(code=edge(error).close_code, message=error.message.encode()[:120])
+    finally:
+        sockets.discard(socket)
+        release(socket.source)
+    return ws
+
+
+async def _welcome(socket: _Socket, writer: Writer, database: Database, device: Device, name: str | None, *, default: bool) -> None:
+    """Open a stream and say where it stands; then what the device has missed."""
+    if len(socket.source.lanes) >= MAX_LANES:
+        raise TooLarge(f"one socket carries at most {MAX_LANES:,} streams")
+    if name is None:
+        lane = open_unnamed(writer, device, socket.source)
+    else:
+        lane = await open_named(writer, database, device, name, socket.source)
+    if default:
+        socket.source.default = lane
+    asset = ids.public_id(ids.ASSET, device.asset)
+    socket.say(Welcome(ids.public_id(ids.DEVICE, device.id), asset, lane.name, lane.durable, device.config))
+    for row in await database.rows("waiting_commands", device.id):
+        socket.say(Command(ids.public_id(ids.COMMAND, row["id"]), row["name"], row["args"]))
+
+
+async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Fleet) -> None:
+    """Frames into the open batch, until the socket ends. Control messages are answered here."""
+    ws, source, intake = socket.ws, socket.source, writer.intake
+    while True:
+        message = await ws.receive()
+        if message.type is WSMsgType.TEXT:
+            data: bytes = message.data
+            if b'"fixes"' not in data[:64] and b'"type"' in data and _is_control(data):
+                await _control(socket, writer, database, fleet, data)
+                continue
+            while intake.full:
+                await intake.wait_room()
+            intake.put(source, data)
+        elif message.type is WSMsgType.BINARY:
+            raise MalformedMessage("binary frames are not spoken here yet; send JSON text")
+        elif message.type is WSMsgType.ERROR:
+            log.info("action=device_socket_failed cause=%s peer=%s", message.data, socket.request.remote)
+            return
+        else:
+            return
+
+
+def _is_control(data: bytes) -> bool:
+    try:
+        return _head.decode(data).type not in (None, "fixes")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False  # whatever it is, the decoder of fixes says what is wrong with it
+
+
+async def _control(socket: _Socket, writer: Writer, database: Database, fleet: Fleet, data: bytes) -> None:
+    """hello, result, status; a fault in one is an error message, not the end of the socket."""
+    try:
+        message = _hello.decode(data)
+        if isinstance(message, Hello):
+            name = _stream_name(message.stream)
+            device = _device(fleet, socket.token, message.device)
+            await _welcome(socket, writer, database, device, name, default=socket.source.default is None)
+        elif isinstance(message, Result):
+            command = ids.number_of(ids.COMMAND, message.id)
+            for device_id in {lane.device.id for lane in socket.source.lanes.values()}:
+                await database.execute("answer_command", device_id, command, message.ok, message.value)
+        else:
+            device = _device(fleet, socket.token, message.device)
+            said = {key: value for key, value in msgspec.to_builtins(message).items() if key in ("battery", "reason") and value is not None}
+            await database.execute("set_device_status", device.id, said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        socket.say(Error("malformed", f"this message cannot be used: {str(error)[:200]}"))
+    except (InvalidField, NotFound) as error:
+        socket.say(Error(error.code, error.message))
+
+
+class _PostHead(msgspec.Struct):
+    device: str | None = None
+    stream: str | None = None
+
+
+_post_head = msgspec.json.Decoder(_PostHead)
+
+
+def _post_names(request: web.Request, frame: bytes) -> _PostHead:
+    """Which device and stream a POST is for: in its message, else in its query."""
+    try:
+        head = _post_head.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head = _PostHead()
+    return _PostHead(head.device or request.query.get("device"), head.stream or request.query.get("stream"))
+
+
+async def _post_body(request: web.Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise TooLarge(f"a device message has at most {MAX_MESSAGE_BYTES // 1024} KiB; send it in several")
+    return bytes(body)
+
+
+@public
+async def post(request: web.Request) -> web.StreamResponse:
+    """One message, answered when it is durable."""
+    token = await request.app[ACCESS].device_token(_secret(request)[0])
+    writer = request.app[WRITER]
+    if not writer.ready:
+        raise StoreUnavailable("the database is away")
+    frame = await _post_body(request)
+    answers: list[bytes] = []
+    source = Source(answers.extend, gateway=True)
+    try:
+        await _open_for_post(request, writer, token, source, _post_names(request, frame))
+        while writer.intake.full:
+            await writer.intake.wait_room()
+        writer.intake.put(source, frame)
+        await source.quiet()
+    finally:
+        release(source)
+    return _post_answer([msgspec.json.decode(answer, type=Ack | Reject | Error) for answer in answers])
+
+
+async def _open_for_post(request: web.Request, writer: Writer, token: DeviceToken, source: Source, names: _PostHead) -> None:
+    device = _device(request.app[FLEET], token, names.device)
+    if names.stream is None:
+        lane: Lane = open_unnamed(writer, device, source)
+    else:
+        name = _stream_name(names.stream)
+        lane = await open_named(writer, request.app[DATABASE], device, name, source, take_over=False)
+    source.default = lane
+
+
+def _post_answer(answers: Sequence[Ack | Reject | Error]) -> web.Response:
+    for answer in answers:
+        if isinstance(answer, Error):
+            return problem(400, answer.code, answer.message)
+    acks = [_plain(answer) for answer in answers if isinstance(answer, Ack)]
+    rejects = [_plain(answer) for answer in answers if isinstance(answer, Reject)]
+    return web.Response(body=msgspec.json.encode({"acks": acks, "rejects": rejects}), content_type="application/json")
+
+
+def _plain(answer: Ack | Reject) -> dict[str, Any]:
+    return msgspec.structs.asdict(answer)
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/v1/ingest", stream, allow_head=False), web.post("/v1/ingest", post)]

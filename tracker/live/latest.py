@@ -1,0 +1,154 @@
+"""Where every asset is now: the newest trusted fix of each, as arrays by asset number, and when each last changed.
+
+Changed only after a commit. `change[asset]` is a number that grows with every batch, so that a viewer asks for what has
+changed since it last looked; nothing is queued per viewer.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.domain.batch import DEGREE, UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints, Mask, from_units
+from tracker.domain.fleet import Fleet
+from tracker.wire import ids
+from tracker.wire.times import rfc3339
+
+_FIELDS: Final = {
+    "device": np.int32, "time_ms": np.int64, "lon": np.int32, "lat": np.int32, "alt": np.int32, "speed": np.int32,
+    "course": np.int16, "accuracy": np.int32,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A box in 1e-7 degrees, edges included; west > east crosses the antimeridian."""
+
+    west: int
+    south: int
+    east: int
+    north: int
+
+    def hold(self, lon: NDArray[np.int32], lat: NDArray[np.int32]) -> Mask:
+        rows = (lat >= self.south) & (lat <= self.north)
+        if self.west <= self.east:
+            return np.asarray(rows & (lon >= self.west) & (lon <= self.east))
+        return np.asarray(rows & ((lon >= self.west) | (lon <= self.east)))
+
+
+class Latest:
+    """One owner, the publisher; everybody else reads."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.columns: dict[str, NDArray[Any]] = {name: np.zeros(1, kind) for name, kind in _FIELDS.items()}
+        self.change: NDArray[np.int64] = np.zeros(1, np.int64)  # 0: no position
+        self.now = 0
+        self.attributes: dict[int, bytes] = {}
+        self._entries: dict[int, tuple[int, int, bytes]] = {}
+
+    def _reserve(self, largest: int) -> None:
+        have = len(self.change)
+        if largest < have:
+            return
+        more = max(largest + 1, have * 2) - have
+        self.change = np.concatenate([self.change, np.zeros(more, np.int64)])
+        for name, kind in _FIELDS.items():
+            self.columns[name] = np.concatenate([self.columns[name], np.zeros(more, kind)])
+
+    def put(self, asset: Ints, columns: Columns, rows: Ints) -> None:
+        """The newest trusted fixes of these assets: rows of a batch that is durable."""
+        if len(asset) == 0:
+            return
+        self._reserve(int(asset.max()))
+        self.now += 1
+        self.change[asset] = self.now
+        for name, column in self.columns.items():
+            column[asset] = getattr(columns, name)[rows]
+        for number in asset.tolist() if self.attributes else ():
+            self.attributes.pop(number, None)
+        if columns.attributes is not None:
+            for number, row in zip(asset.tolist(), rows.tolist(), strict=True):
+                value = columns.attributes[row]
+                if value is not None:
+                    self.attributes[number] = value
+
+    def forget(self, asset: int) -> None:
+        """A deleted asset is nowhere; viewers who held it learn of it by the change."""
+        if asset < len(self.change) and self.change[asset]:
+            self.now += 1
+            self.change[asset] = self.now
+            self.columns["lat"][asset] = UNKNOWN_INT32  # outside of every box
+            self.attributes.pop(asset, None)
+
+    def touch(self, asset: int) -> None:
+        """An asset's name or tags changed: it is shown anew."""
+        if asset < len(self.change) and self.change[asset]:
+            self.now += 1
+            self.change[asset] = self.now
+
+    def known(self, asset: int) -> bool:
+        return asset < len(self.change) and self.change[asset] > 0 and asset in self.fleet.assets
+
+    def changed_since(self, seen: int) -> Ints:
+        """The assets that changed after change number `seen`."""
+        return np.flatnonzero(self.change > seen)
+
+    def within(self, assets: Ints, bounds: Bounds) -> Ints:
+        """Those of the assets that are in the box."""
+        return assets[bounds.hold(self.columns["lon"][assets], self.columns["lat"][assets])]
+
+    def entry(self, asset: int) -> bytes:
+        """The JSON of one asset as every viewer sees it, encoded once per change."""
+        cached = self._entries.get(asset)
+        key = (int(self.change[asset]), self.fleet.version)
+        if cached is not None and cached[:2] == key:
+            return cached[2]
+        encoded = msgspec.json.encode(self.state(asset))
+        self._entries[asset] = (*key, encoded)
+        return encoded
+
+    def state(self, asset: int) -> dict[str, Any]:
+        """What is known of an asset that has a position."""
+        value = {name: int(column[asset]) for name, column in self.columns.items()}
+        about = self.fleet.assets[asset]
+        attributes = self.attributes.get(asset)
+        return {
+            "id": ids.public_id(ids.ASSET, asset),
+            "name": about.name,
+            "tags": sorted(about.tags),
+            "lon": value["lon"] / DEGREE,
+            "lat": value["lat"] / DEGREE,
+            "course_deg": from_units(value["course"], 10),
+            "speed_mps": from_units(value["speed"], 100),
+            "alt_m": from_units(value["alt"], 10),
+            "accuracy_m": from_units(value["accuracy"], 10),
+            "fix_time": rfc3339(value["time_ms"]),
+            "device": ids.public_id(ids.DEVICE, value["device"]),
+            **({} if attributes is None else {"attributes": msgspec.Raw(attributes)}),
+        }
+
+    def bounds(self) -> list[float] | None:
+        """The box around the whole fleet, in degrees, or None when nothing is known yet."""
+        here = np.flatnonzero((self.change > 0) & (self.columns["lat"] != UNKNOWN_INT32))
+        if len(here) == 0:
+            return None
+        lon, lat = self.columns["lon"][here] / DEGREE, self.columns["lat"][here] / DEGREE
+        return [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+
+
+def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
+    """Rows of the table `latest` (times as epoch ms) as (asset numbers, columns)."""
+    asset = np.array([row["asset"] for row in rows], dtype=np.int64)
+
+    def column(name: str, kind: Any, unknown: int) -> NDArray[Any]:
+        return np.array([unknown if row[name] is None else row[name] for row in rows], dtype=kind)
+
+    return asset, Columns(
+        asset.astype(np.int32), column("device", np.int32, 0), column("time_ms", np.int64, 0), column("lon", np.int32, 0),
+        column("lat", np.int32, 0), column("alt", np.int32, UNKNOWN_INT32), column("speed", np.int32, UNKNOWN_INT32),
+        column("course", np.int16, UNKNOWN_INT16), column("accuracy", np.int32, UNKNOWN_INT32),
+        np.zeros(len(rows), np.int16), [row["attributes"] for row in rows],
+    )  # fmt: skip

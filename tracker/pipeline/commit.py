@@ -1,0 +1,264 @@
+"""The writer: takes the open batch, prepares it, commits it, has it published; one at a time, the next prepared meanwhile.
+
+It owns lanes, presence and the geofence index. Changes of geofences are queued to it and run between batches. After any
+failure it takes the lock again, reads what is durable, and prepares again what is not.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tracker.domain.fleet import Fleet
+from tracker.domain.geofence import FenceIndex
+from tracker.domain.presence import Presence
+from tracker.errors import RefusedByDatabase, StoreUnavailable, TrackerError
+from tracker.pipeline.intake import Intake, OpenBatch
+from tracker.pipeline.prepare import Clock, Prepared, prepare
+from tracker.pipeline.publish import Publisher
+from tracker.pipeline.record import Happening, Record, happenings, record
+from tracker.pipeline.stream import Lane, Lanes
+from tracker.store.journal import Cursors, Journal, journal_rows
+from tracker.store.snapshot import Snapshot, load, restore_fleet
+from tracker.wire.frames import Refusal
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S: Final = 0.2
+DRAIN_S: Final = 5.0
+MAX_CHANGES: Final = 1_000  # geofence changes that wait; over it the caller is told to come again
+
+Change = Callable[["Writer"], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class _InFlight:
+    batch: OpenBatch
+    prepared: Prepared
+    record: Record
+    commit: "asyncio.Task[None]"
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Writer:
+    """The only one that changes what is durable about fixes, presence and geofences."""
+
+    def __init__(self, journal: Journal, fleet: Fleet, intake: Intake, lanes: Lanes, publisher: Publisher) -> None:
+        self.journal = journal
+        self.fleet = fleet
+        self.intake = intake
+        self.lanes = lanes
+        self.publisher = publisher
+        self.presence = Presence()
+        self.index = FenceIndex()
+        self.unfiled: dict[int, int] = {}  # stream -> last durable number, as of the start
+        self.batch = 0  # the last number given out
+        self.event = 0
+        self.committed = 0  # the last batch that is durable
+        self.fixes = 0  # durable since the start
+        self.batches = 0
+        self.ready = False
+        self._clock = Clock()
+        self._changes: deque[tuple[Change, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[OpenBatch] = deque()  # taken but not durable: prepared again after a failure
+        self._in_flight: _InFlight | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    # Life
+
+    async def start(self) -> None:
+        """Take the lock, read the state, begin."""
+        await self.journal.open(wait_s=30)
+        snapshot = await self._load()
+        restore_fleet(self.fleet, snapshot)
+        self.publisher.restore(snapshot)
+        self.ready = True
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self) -> None:
+        """Commit and answer what was taken in, then let go of the lock."""
+        self._stopping = True
+        self.intake.arrived.set()
+        if self._task is not None:
+            try:
+                await asyncio.wait_for(self._task, DRAIN_S)
+            except TimeoutError:
+                log.error("action=writer_stopped_undrained: the database is away; what was not acked will be sent again")
+        await self.journal.close()
+
+    async def between_batches(self, change: Change) -> Any:
+        """Run a change when no batch is under way; its outcome is the caller's.
+
+        Raises:
+            StoreUnavailable: too many changes wait already, or the database is away.
+        """
+        if len(self._changes) >= MAX_CHANGES or self._stopping:
+            raise StoreUnavailable("too many geofence changes are waiting")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._changes.append((change, future))
+        self.intake.arrived.set()
+        return await future
+
+    # The loop
+
+    async def _run(self) -> None:
+        while not self._done():
+            try:
+                await self._turn()
+            except RefusedByDatabase as error:
+                await self._recover(error, split=True)
+            except TrackerError as error:
+                await self._recover(error, split=False)
+
+    def _done(self) -> bool:
+        return self._stopping and not (self._in_flight or self._waiting or self._changes) and self.intake.empty
+
+    async def _turn(self) -> None:
+        if self._changes:
+            await self._settle()
+            await self._apply_change()
+        elif self._waiting or not self.intake.empty:
+            await self._begin(self._waiting[0] if self._waiting else self._take())
+        elif self._in_flight is not None:
+            await self._settle()
+        else:
+            self.intake.arrived.clear()
+            await self.intake.arrived.wait()
+
+    def _take(self) -> OpenBatch:
+        self._waiting.append(self.intake.take())
+        return self._waiting[-1]
+
+    async def _begin(self, batch: OpenBatch) -> None:
+        """Prepare a batch while the one before it commits, then send it off."""
+        prepared = self._prepare(batch)
+        found = happenings(prepared.judgement, prepared.columns, self.index)
+        rows = b"" if prepared.changes_nothing else journal_rows(
+            prepared.number, prepared.recorded_ms, prepared.columns, _cursors(prepared)
+        )
+        await self._settle()
+        told = record(found, self.fleet, after_id=self.event, recorded_ms=prepared.recorded_ms, batch=prepared.number)
+        self.event = told.last_id
+        commit = asyncio.create_task(self._commit(prepared, rows, told), name="commit")
+        self._waiting.popleft()
+        self._in_flight = _InFlight(batch, prepared, told, commit)
+        await asyncio.sleep(0)  # the commit's first bytes leave before the next batch is prepared
+
+    def _prepare(self, batch: OpenBatch) -> Prepared:
+        self.batch += 1
+        return prepare(
+            batch.sources, batch.frames, number=self.batch, now_ms=now_ms(), fleet=self.fleet, presence=self.presence,
+            index=self.index, clock=self._clock, refusal=batch.refusal,
+        )  # fmt: skip
+
+    async def _commit(self, prepared: Prepared, rows: bytes, told: Record) -> None:
+        if not prepared.changes_nothing:
+            rejects = [
+                (each.lane.device.id, each.lane.name, each.seq, each.refusal.code, each.refusal.message)
+                for each in prepared.rejected
+            ]
+            await self.journal.commit(rows, prepared.recorded_ms, prepared.number, told.rows, rejects)
+
+    async def _settle(self) -> None:
+        """Wait for the batch under way, and publish it."""
+        if self._in_flight is None:
+            return
+        await self._in_flight.commit
+        done, self._in_flight = self._in_flight, None
+        self._publish(done)
+
+    def _publish(self, done: _InFlight) -> None:
+        self.committed = done.prepared.number
+        self.fixes += len(done.prepared.columns)
+        self.batches += 1
+        self.publisher.publish(done.prepared, done.record.events)
+
+    # Changes of geofences
+
+    async def _apply_change(self) -> None:
+        change, future = self._changes.popleft()
+        try:
+            outcome = await change(self)
+        except Exception as error:  # noqa: BLE001 - the caller's to handle, whatever it is
+            if not future.done():
+                future.set_exception(error)
+            if isinstance(error, StoreUnavailable):
+                raise
+        else:
+            if not future.done():
+                future.set_result(outcome)
+
+    def tell(self, found: list[Happening], recorded_ms: int) -> Record:
+        """Number events that no batch brought about; the change writes them in its own transaction and then calls `told`."""
+        return record(found, self.fleet, after_id=self.event, recorded_ms=recorded_ms, batch=None)
+
+    def told(self, record_: Record) -> None:
+        """Those events are durable."""
+        self.event = record_.last_id
+        self.publisher.tell(record_.events)
+
+    # Recovery
+
+    async def _load(self) -> Snapshot:
+        snapshot = await load(self.journal.connection)
+        self.presence = snapshot.presence
+        self.index = FenceIndex(snapshot.fences)
+        self.batch = self.committed = snapshot.batch
+        self.event = snapshot.event
+        self.unfiled = snapshot.streams
+        return snapshot
+
+    async def _recover(self, error: Exception, *, split: bool) -> None:
+        """Back to what is durable. What was under way may have been committed: its batch number tells."""
+        self.ready = False
+        log.error("action=writer_recovers cause=%s", error, exc_info=error)
+        done, self._in_flight = self._in_flight, None
+        if done is not None and not done.commit.done():
+            done.commit.cancel()
+        await self._reload()
+        if done is not None and not done.prepared.changes_nothing and self.committed >= done.prepared.number:
+            self._publish(done)
+        elif done is not None:
+            self._waiting.extendleft(reversed(_split(done.batch, error) if split else [done.batch]))
+        self.lanes.rewind(self.unfiled)
+        self.ready = True
+        log.info("action=writer_recovered batch=%s waiting=%s", self.committed, len(self._waiting))
+
+    async def _reload(self) -> None:
+        while True:
+            try:
+                await self.journal.open()
+                await self._load()
+            except TrackerError as error:
+                log.warning("action=writer_waits_for_database cause=%s", error)
+                await asyncio.sleep(RETRY_AFTER_S)
+            else:
+                return
+
+
+def _split(batch: OpenBatch, error: Exception) -> list[OpenBatch]:
+    """The halves of a batch that the database refuses; a single frame is put aside: its fixes are rejected, the rest goes on."""
+    if len(batch.frames) == 1:
+        if batch.refusal is not None:
+            raise error
+        return [replace(batch, refusal=Refusal("refused_by_database", "the database refused this fix; the server's log says why"))]
+    middle = len(batch.frames) // 2
+    return [
+        OpenBatch(batch.sources[part], batch.frames[part], sum(map(len, batch.frames[part])))
+        for part in (slice(None, middle), slice(middle, None))
+    ]
+
+
+def _cursors(prepared: Prepared) -> Cursors:
+    moved: list[tuple[Lane, tuple[int, int]]] = [(lane, at) for lane, at in prepared.cursors.items() if lane.stream_id is not None]
+    return Cursors(
+        [lane.device.asset for lane, _ in moved], [lane.stream_id or 0 for lane, _ in moved], [seq for _, (seq, _) in moved],
+        [lane.session for lane, _ in moved], [gaps for _, (_, gaps) in moved],
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""After the commit: acks to devices, positions and events to whoever watches, a word to the hooks. No await: nothing here may wait."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from tracker.live.feed import Feed
+from tracker.live.latest import Latest
+from tracker.pipeline.prepare import Prepared, Rejected, Reply
+from tracker.pipeline.stream import Lane, Source
+from tracker.store.snapshot import Snapshot
+from tracker.wire import ids
+from tracker.wire.device import Ack, Error, Reject
+from tracker.wire.events import Event
+
+
+class Publisher:
+    """Owns what the world sees: Latest and Feed change only here."""
+
+    def __init__(self, latest: Latest, feed: Feed, on_change: Sequence[Callable[[], None]] = ()) -> None:
+        self.latest = latest
+        self.feed = feed
+        self._on_change = tuple(on_change)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """What was durable before this process began."""
+        asset, columns = snapshot.positions
+        self.feed.restart(snapshot.event)
+        self.latest.put(asset, columns, np.arange(len(asset)))
+
+    def publish(self, prepared: Prepared, events: Sequence[Event]) -> None:
+        """Tell the world of a durable batch."""
+        for lane, (last, _) in prepared.cursors.items():
+            lane.durable = max(lane.durable, last)
+            lane.last_batch = prepared.number
+        seen = prepared.judgement.trusted
+        self.latest.put(seen.asset, prepared.columns, seen.rows)
+        self.tell(events)
+        answer(prepared)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Events that are durable, and whatever else viewers and hooks should look at."""
+        self.feed.append(events)
+        for notice in self._on_change:
+            notice()
+
+
+def answer(prepared: Prepared) -> None:
+    """Errors, then rejects, then one cumulative ack per stream, in one write per source."""
+    rejected: dict[Source, list[Rejected]] = {}
+    for each in prepared.rejected:
+        rejected.setdefault(each.source, []).append(each)
+    for source, reply in prepared.replies.items():
+        source.send(_messages(source, reply, rejected.get(source, ())))
+        source.settled(reply.frames)
+
+
+def _messages(source: Source, reply: Reply, rejected: Sequence[Rejected]) -> list[bytes]:
+    messages = [msgspec.json.encode(Error(each.code, each.message)) for each in reply.errors]
+    messages += [msgspec.json.encode(_reject(source, each)) for each in rejected]
+    messages += [_ack(source, lane, seq) for lane, seq in reply.lanes.items()]
+    return messages
+
+
+def _reject(source: Source, each: Rejected) -> Reject:
+    reject = Reject(each.lane.name, each.seq, each.refusal.code, each.refusal.message)
+    if source.gateway:
+        reject.device = ids.public_id(ids.DEVICE, each.lane.device.id)
+    return reject
+
+
+def _ack(source: Source, lane: Lane, seq: int) -> bytes:
+    ack = Ack(lane.name, max(seq, lane.durable))
+    if source.gateway:
+        ack.device = ids.public_id(ids.DEVICE, lane.device.id)
+    return msgspec.json.encode(ack)

@@ -1,0 +1,114 @@
+"""From transitions to what is stored and told: events with their place in the feed, and the visits they close and open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracker.domain.batch import Columns
+from tracker.domain.fleet import Fleet
+from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.presence import ENTER, EXIT, Judgement
+from tracker.store.journal import EventRows
+from tracker.wire.events import Event, event_of
+from tracker.wire.times import to_datetime
+
+TYPES = {ENTER: "geofence.enter", EXIT: "geofence.exit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event before it has a place in the feed. lon, lat in 1e-7 degrees."""
+
+    kind: int
+    asset: int
+    fence: Geofence
+    device: int | None
+    time_ms: int
+    lon: int | None
+    lat: int | None
+    initial: bool = False
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one transaction writes of happenings, and the same as the world will see it, in feed order."""
+
+    rows: EventRows
+    events: Sequence[Event]
+    last_id: int
+
+
+def happenings(judgement: Judgement, columns: Columns, index: FenceIndex) -> list[Happening]:
+    """The transitions of a batch, in feed order."""
+    found = judgement.transitions
+    row = found.row
+    return [
+        Happening(kind, asset, index.fences[fence], device, time_ms, lon, lat, initial)
+        for kind, fence, initial, asset, device, time_ms, lon, lat in zip(
+            found.kind.tolist(), found.fence.tolist(), found.initial.tolist(), columns.asset[row].tolist(),
+            columns.device[row].tolist(), columns.time_ms[row].tolist(), columns.lon[row].tolist(), columns.lat[row].tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_ms: int, batch: int | None) -> Record:
+    """Number the happenings from after_id + 1 on and pair them into visits."""
+    events: list[list[object]] = [[] for _ in range(13)]
+    shown = []
+    for event_id, happening in enumerate(found, after_id + 1):
+        row = _event(event_id, happening, fleet)
+        for column, value in zip(events, row.values(), strict=True):
+            column.append(value)
+        shown.append(_shown(row, recorded_ms))
+    closed, opened = _visits(found, after_id)
+    return Record(EventRows(tuple(events), closed, opened), shown, after_id + len(found))
+
+
+def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
+    """The columns of one event, in the order that record_events takes them."""
+    asset = fleet.assets.get(happening.asset)
+    return {
+        "id": event_id,
+        "type": TYPES[happening.kind],
+        "asset": happening.asset,
+        "asset_name": asset.name if asset is not None else "",
+        "geofence": happening.fence.id,
+        "geofence_name": happening.fence.name,
+        "geofence_version": happening.fence.version,
+        "device": happening.device,
+        "time_ms": happening.time_ms,
+        "lon": happening.lon,
+        "lat": happening.lat,
+        "initial": happening.initial,
+        "cause": happening.cause,
+    }
+
+
+def _shown(row: dict[str, Any], recorded_ms: int) -> Event:
+    return event_of({
+        **row, "status": "live", "fix_time": to_datetime(row["time_ms"]), "recorded_at": to_datetime(recorded_ms),
+        "revises": None, "crossed_at": None,
+    })  # fmt: skip
+
+
+def _visits(found: Sequence[Happening], after_id: int) -> tuple[tuple[list[object], ...], tuple[list[object], ...]]:
+    """An exit closes the visit that began earlier in the same run of events, or else the one that was open before."""
+    closed: tuple[list[object], ...] = ([], [], [], [])
+    opened: tuple[list[object], ...] = ([], [], [], [], [], [], [], [])
+    began: dict[tuple[int, int], int] = {}
+    for event_id, happening in enumerate(found, after_id + 1):
+        pair = (happening.asset, happening.fence.id)
+        if happening.kind == ENTER:
+            began[pair] = len(opened[0])
+            values = (*pair, happening.fence.version, happening.time_ms, event_id, happening.initial, None, None)
+            for column, value in zip(opened, values, strict=True):
+                column.append(value)
+        elif pair in began:
+            position = began.pop(pair)
+            opened[6][position], opened[7][position] = happening.time_ms, event_id
+        else:
+            for column, value in zip(closed, (*pair, happening.time_ms, event_id), strict=True):
+                column.append(value)
+    return closed, opened

@@ -1,0 +1,76 @@
+"""PostgreSQL's binary COPY format from numpy columns: rows of scalars and one-dimensional arrays.
+
+Only what the journal needs. Format: PostgreSQL manual, "COPY", "Binary Format"; arrays as array_send writes them.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">II", 0, 0)
+TRAILER: Final = struct.pack(">h", -1)
+NULL: Final = struct.pack(">i", -1)
+
+_INT2_OID, _INT4_OID, _INT8_OID, _TIMESTAMPTZ_OID, _JSONB_OID = 21, 23, 20, 1184, 3802
+_PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
+
+_ARRAY_HEAD = struct.Struct(">iiIii")
+_LENGTH = struct.Struct(">i")
+
+
+def _array(values: NDArray[np.generic], width: int, oid: int) -> bytes:
+    """A field that holds an array of `width`-byte integers without nulls."""
+    n = len(values)
+    if n == 0:
+        return _LENGTH.pack(12) + struct.pack(">iiI", 0, 0, oid)
+    out = np.empty(n, dtype=[("length", ">i4"), ("value", f">i{width}")])
+    out["length"] = width
+    out["value"] = values
+    return _LENGTH.pack(20 + n * (4 + width)) + _ARRAY_HEAD.pack(1, 0, oid, n, 1) + out.tobytes()
+
+
+def int2_array(values: NDArray[np.generic]) -> bytes:
+    return _array(values, 2, _INT2_OID)
+
+
+def int4_array(values: NDArray[np.generic]) -> bytes:
+    return _array(values, 4, _INT4_OID)
+
+
+def int8_array(values: NDArray[np.generic]) -> bytes:
+    return _array(values, 8, _INT8_OID)
+
+
+def time_array(epoch_ms: NDArray[np.int64]) -> bytes:
+    """A timestamptz[] from epoch milliseconds."""
+    return _array((epoch_ms - _PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
+
+
+def jsonb_array(values: Sequence[bytes | None]) -> bytes:
+    """A jsonb[] from JSON texts; None is null."""
+    items = b"".join(NULL if v is None else _LENGTH.pack(len(v) + 1) + b"\x01" + v for v in values)
+    return _LENGTH.pack(20 + len(items)) + _ARRAY_HEAD.pack(1, 1, _JSONB_OID, len(values), 1) + items
+
+
+def int2(value: int) -> bytes:
+    return struct.pack(">ih", 2, value)
+
+
+def int4(value: int) -> bytes:
+    return struct.pack(">ii", 4, value)
+
+
+def int8(value: int) -> bytes:
+    return struct.pack(">iq", 8, value)
+
+
+def timestamp(epoch_ms: int | None) -> bytes:
+    """A timestamptz from epoch milliseconds; None is null."""
+    return NULL if epoch_ms is None else struct.pack(">iq", 8, (epoch_ms - _PG_EPOCH_MS) * 1000)
+
+
+def row(fields: Sequence[bytes]) -> bytes:
+    return struct.pack(">h", len(fields)) + b"".join(fields)

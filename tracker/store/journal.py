@@ -1,0 +1,147 @@
+"""The journal and the writer's own connection: one writer per database, one small transaction per batch.
+
+A batch is stored as one row of parallel arrays for each bucket of assets that it touches (asset & 15).
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tracker.domain.batch import Columns
+from tracker.errors import LockLost, StoreUnavailable
+from tracker.store import copy
+from tracker.store.database import Connection, connect, translated
+from tracker.store.sql import sql
+
+log = logging.getLogger(__name__)
+
+BUCKETS: Final = 16
+WRITER_LOCK: Final = int.from_bytes(b"writer")
+LOCK_POLL_S: Final = 0.05
+COMMIT_TIMEOUT_S: Final = 30.0
+
+_COLUMNS: Final = (
+    "bucket", "batch", "recorded_at", "n", "t0", "t1", "asset", "device", "time", "lon", "lat", "alt", "speed", "course",
+    "accuracy", "flags", "attributes", "stream", "stream_seq", "stream_session", "stream_gaps",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """One entry per stream that a batch moved: parallel lists. asset: where the stream's fixes go, which picks the bucket."""
+
+    asset: Sequence[int]
+    stream: Sequence[int]
+    seq: Sequence[int]
+    session: Sequence[int]
+    gaps: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRows:
+    """The arguments of record_events after recorded_ms and batch: parallel lists of events, closed visits, opened visits."""
+
+    events: tuple[list[object], ...]
+    closed: tuple[list[object], ...]
+    opened: tuple[list[object], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.events[0])
+
+
+def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Cursors) -> bytes:
+    """The batch as a binary COPY of the table `journal`."""
+    order = np.argsort(columns.asset & (BUCKETS - 1), kind="stable")
+    edges = np.searchsorted((columns.asset & (BUCKETS - 1))[order], np.arange(BUCKETS + 1))
+    stream_bucket = np.array(cursors.asset, dtype=np.int64) & (BUCKETS - 1)
+    streams = [np.array(each, dtype=np.int64) for each in (cursors.stream, cursors.seq, cursors.session, cursors.gaps)]
+    rows = [copy.HEADER]
+    for bucket in range(BUCKETS):
+        mine, entries = order[edges[bucket] : edges[bucket + 1]], np.flatnonzero(stream_bucket == bucket)
+        if len(mine) or len(entries):
+            rows.append(_row(bucket, number, recorded_ms, columns, mine, [each[entries] for each in streams]))
+    rows.append(copy.TRAILER)
+    return b"".join(rows)
+
+
+def _row(bucket: int, number: int, recorded_ms: int, columns: Columns, mine: np.ndarray, streams: list[np.ndarray]) -> bytes:
+    time_ms = columns.time_ms[mine]
+    attributes = copy.NULL
+    if columns.attributes is not None:
+        values = [columns.attributes[i] for i in mine.tolist()]
+        if any(value is not None for value in values):
+            attributes = copy.jsonb_array(values)
+    return copy.row([
+        copy.int2(bucket), copy.int8(number), copy.timestamp(recorded_ms), copy.int4(len(mine)),
+        copy.timestamp(int(time_ms.min()) if len(mine) else None), copy.timestamp(int(time_ms.max()) if len(mine) else None),
+        copy.int4_array(columns.asset[mine]), copy.int4_array(columns.device[mine]), copy.time_array(time_ms),
+        copy.int4_array(columns.lon[mine]), copy.int4_array(columns.lat[mine]), copy.int4_array(columns.alt[mine]),
+        copy.int4_array(columns.speed[mine]), copy.int2_array(columns.course[mine]), copy.int4_array(columns.accuracy[mine]),
+        copy.int2_array(columns.flags[mine]), attributes, copy.int4_array(streams[0]), copy.int8_array(streams[1]),
+        copy.int4_array(streams[2]), copy.int8_array(streams[3]),
+    ])  # fmt: skip
+
+
+class Journal:
+    """The connection that holds the writer's lock and runs the batch transactions. A lost connection is a lost lock."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            raise StoreUnavailable("the writer has no connection to the database")
+        return self._connection
+
+    async def open(self, wait_s: float | None = None) -> None:
+        """Connect and take the lock, so that the last COMMIT of an earlier writer is over before anything is read.
+
+        Raises:
+            LockLost: another writer still has the lock after wait_s.
+        """
+        await self.close()
+        self._connection = await connect(self._url)
+        waited = 0.0
+        with translated():
+            while not await self._connection.fetchval(sql("try_writer_lock"), WRITER_LOCK):
+                if wait_s is not None and waited >= wait_s:
+                    raise LockLost("Another tracker server writes to this database; stop it, or give this one another database.")
+                await asyncio.sleep(LOCK_POLL_S)
+                waited += LOCK_POLL_S
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.terminate()
+
+    async def commit(self, rows: bytes, recorded_ms: int, number: int, events: EventRows, rejects: Sequence[Sequence[object]]) -> None:
+        """Make one batch durable: all of it or nothing."""
+        with translated():
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                if not events and not rejects:
+                    await self._copy(rows)  # one statement is a transaction of its own, two round trips cheaper
+                    return
+                async with self.connection.transaction():
+                    await self._copy(rows)
+                    if events:
+                        await self._record(recorded_ms, number, events)
+                    if rejects:
+                        await self.connection.execute(sql("record_rejects"), *zip(*rejects, strict=True), recorded_ms)
+
+    async def record(self, recorded_ms: int, events: EventRows) -> None:
+        """Events that no batch brought about, within the caller's transaction."""
+        if events:
+            await self._record(recorded_ms, None, events)
+
+    async def _record(self, recorded_ms: int, number: int | None, events: EventRows) -> None:
+        await self.connection.execute(sql("record_events"), recorded_ms, number, *events.events, *events.closed, *events.opened)
+
+    async def _copy(self, rows: bytes) -> None:
+        await self.connection.copy_to_table("journal", source=io.BytesIO(rows), columns=_COLUMNS, format="binary")
