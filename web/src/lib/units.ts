@@ -1,0 +1,50 @@
+// SI units in, words for people out. Nothing here reads a clock: the caller says what time it is.
+
+const COMPASS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'] as const;
+
+export function speed(mps: number | null | undefined): string | null {
+  if (mps == null) return null;
+  const kmh = mps * 3.6;
+  return `${kmh < 10 ? kmh.toFixed(1) : Math.round(kmh)} km/h`;
+}
+
+export function course(deg: number | null | undefined): string | null {
+  if (deg == null) return null;
+  return `${Math.round(deg) % 360}° ${COMPASS[Math.round(deg / 45) % 8]}`;
+}
+
+export function metres(m: number | null | undefined): string | null {
+  if (m == null) return null;
+  if (Math.abs(m) >= 10_000) return `${Math.round(m / 1000)} km`;
+  if (Math.abs(m) >= 1_000) return `${(m / 1000).toFixed(1)} km`;
+  return `${Math.abs(m) < 10 ? Number(m.toFixed(1)) : Math.round(m)} m`;
+}
+
+/** "now", "12 s", "4 min", "3 h", "2 d": how long ago, in one short word. */
+export function age(ms: number): string {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 2) return 'now';
+  if (s < 60) return `${s} s`;
+  if (s < 3_600) return `${Math.floor(s / 60)} min`;
+  if (s < 172_800) return `${Math.floor(s / 3_600)} h`;
+  return `${Math.floor(s / 86_400)} d`;
+}
+
+export function ago(ms: number): string {
+  const short = age(ms);
+  return short === 'now' ? 'just now' : `${short} ago`;
+}
+
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const dayFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+
+/** The time of day, with the date in front when it is not the day of `nowMs`. */
+export function timeOfDay(atMs: number, nowMs: number): string {
+  const at = new Date(atMs);
+  const sameDay = at.toDateString() === new Date(nowMs).toDateString();
+  return sameDay ? clockFormat.format(at) : `${dayFormat.format(at)} ${clockFormat.format(at)}`;
+}
+
+export function lonLat(lon: number, lat: number): string {
+  return `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? 'S' : 'N'}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? 'W' : 'E'}`;
+}

@@ -1,0 +1,115 @@
+// What the page asks of /v1/live: one view, one followed asset, one feed. It feeds the store and reports what came.
+
+import type { Bbox, FeedEvent, ServerMessage } from './messages';
+import { type Connection, LiveSocket, type Surroundings } from './socket';
+import type { Store } from './store';
+
+const VIEW = 1;
+const EVENTS = 2;
+const FOLLOW = 3;
+const MAX_HZ = 2;
+/** After this silence the view is asked for again; a living server answers with a snapshot. */
+const QUIET_MS = 30_000;
+const ANSWER_MS = 8_000;
+
+export interface Listener {
+  connection(connection: Connection): void;
+  /** Positions changed. */
+  changed(): void;
+  event(event: FeedEvent): void;
+  /** The first snapshot of the view was applied. */
+  ready(): void;
+}
+
+export class Session {
+  readonly #store: Store;
+  readonly #socket: LiveSocket;
+  readonly #around: Surroundings;
+  readonly #listener: Listener;
+  #view: { bbox: Bbox; zoom: number } | null = null;
+  #following: string | null = null;
+  #heardMs = 0;
+  #stopAlarm: (() => void) | null = null;
+
+  constructor(store: Store, around: Surroundings, after: string | null, listener: Listener) {
+    this.#store = store;
+    this.#around = around;
+    this.#listener = listener;
+    this.#socket = new LiveSocket(around, {
+      message: (message) => this.#received(message),
+      state: (connection) => listener.connection(connection),
+    });
+    this.#socket.remember({ type: 'events', id: EVENTS, ...(after === null ? {} : { after }) });
+  }
+
+  start(): void {
+    this.#heardMs = this.#around.now();
+    this.#socket.start();
+    this.#watch();
+  }
+
+  hurry(): void {
+    this.#socket.hurry();
+  }
+
+  look(bbox: Bbox, zoom: number): void {
+    this.#view = { bbox, zoom };
+    this.#socket.set({ type: 'view', id: VIEW, bbox, zoom, max_hz: MAX_HZ });
+  }
+
+  follow(id: string | null): void {
+    if (id === this.#following) return;
+    this.#following = id;
+    this.#store.forget(FOLLOW, id ?? undefined);
+    if (id === null) this.#socket.drop(FOLLOW);
+    else this.#socket.set({ type: 'follow', id: FOLLOW, assets: [id] });
+  }
+
+  /** The page was asleep or the network changed: is the connection still there? */
+  check(): void {
+    if (!this.#view) return;
+    const asked = this.#around.now();
+    this.look(this.#view.bbox, this.#view.zoom);
+    this.#around.after(ANSWER_MS, () => {
+      if (this.#heardMs < asked) this.#socket.renew();
+    });
+  }
+
+  /** A connection can die without a word, and a browser shows no pings: long silence is probed. */
+  #watch(): void {
+    this.#stopAlarm?.();
+    this.#stopAlarm = this.#around.after(QUIET_MS, () => {
+      if (this.#around.now() - this.#heardMs >= QUIET_MS) this.check();
+      this.#watch();
+    });
+  }
+
+  #received(message: ServerMessage): void {
+    const now = this.#around.now();
+    this.#heardMs = now;
+    switch (message.type) {
+      case 'snapshot':
+        if (!this.#current(message.id)) return;
+        this.#store.snapshot(message.id, message.assets, now);
+        this.#listener.changed();
+        if (message.id === VIEW) this.#listener.ready();
+        return;
+      case 'update':
+        if (!this.#current(message.id)) return;
+        this.#store.update(message.id, message.assets ?? [], message.remove ?? [], now);
+        this.#listener.changed();
+        return;
+      case 'event':
+        this.#socket.remember({ type: 'events', id: EVENTS, after: message.event.id });
+        this.#listener.event(message.event);
+        return;
+      case 'error':
+        console.warn(`live: ${message.code}: ${message.message}`);
+    }
+  }
+
+  /** What was in flight when a subscription ended concerns nobody any more. */
+  #current(id: number): boolean {
+    return id === VIEW || (id === FOLLOW && this.#following !== null);
+  }
+}

@@ -1,0 +1,235 @@
+// The map with everything on it, and the camera's manners: choosing, following, flying, telling what is in view.
+
+import type { Feature } from 'geojson';
+import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
+import { fromLonLat, toLonLat } from '../lib/mercator';
+import { at } from '../live/interp';
+import type { Bbox } from '../live/messages';
+import type { Store } from '../live/store';
+import { type Camera, project } from './camera';
+import { draw } from './fences';
+import { Labels } from './labels';
+import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
+import { Overlay } from './overlay';
+import type { Basemap, Theme } from './style';
+import { Trail, type TrailFix } from './trail';
+
+const VIEW_PAD = 0.25;
+const VIEW_QUIET_MS = 150;
+const VIEW_LATEST_MS = 600;
+const ZOOM_STEP = 0.75;
+const CLOSE_ZOOM = 15.5;
+const PICK_MOUSE_PX = 16;
+const PICK_TOUCH_PX = 26;
+
+export interface Events {
+  select(id: string | null): void;
+  hover(id: string | null): void;
+  fence(id: string | null): void;
+  look(bbox: Bbox, zoom: number): void;
+  moved(): void;
+  followEnded(): void;
+}
+
+export interface Options {
+  container: HTMLElement;
+  basemap: Basemap;
+  bounds: Bbox | null;
+  theme: Theme;
+  padding: Padding;
+  still: boolean;
+  serverNow: () => number;
+}
+
+export class Scene {
+  readonly map: MapLibre;
+  readonly overlay: Overlay;
+  readonly #trail = new Trail();
+  readonly #labels: Labels;
+  readonly #store: Store;
+  readonly #events: Events;
+  readonly #options: Options;
+  #padding: Padding;
+  #asked: { bbox: Bbox; zoom: number } | null = null;
+  #viewTimer = 0;
+  #viewDueMs: number | null = null;
+  #selected: string | null = null;
+  #hovered: string | null = null;
+  #following = false;
+  #styled = false;
+  #fences: readonly Feature[] = [];
+
+  constructor(store: Store, options: Options, events: Events) {
+    this.#store = store;
+    this.#options = options;
+    this.#events = events;
+    this.#padding = options.padding;
+    this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
+    this.#labels = new Labels(store);
+    this.overlay = new Overlay(this.map, store, this.#trail, options.serverNow, (camera, now) => this.#frame(camera, now));
+    this.overlay.setTheme(options.theme);
+    this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element);
+    this.#listen();
+  }
+
+  get trail(): Trail {
+    return this.#trail;
+  }
+
+  #listen(): void {
+    const { map } = this;
+    map.once('style.load', () => {
+      this.#styled = true;
+      this.showFences(this.#fences);
+    });
+    map.on('move', () => this.#moved());
+    map.on('moveend', () => this.#moved());
+    map.on('resize', () => this.#moved());
+    map.on('dragstart', () => this.#endFollow());
+    map.on('mousemove', (event) => this.#hover(event));
+    map.on('mouseout', () => this.#events.hover(null));
+    map.on('click', (event) => this.#click(event));
+    map.once('load', () => this.#moved());
+  }
+
+  #click(event: MapMouseEvent): void {
+    const touch = matchMedia('(pointer: coarse)').matches;
+    const asset = this.overlay.pick(event.point.x, event.point.y, touch ? PICK_TOUCH_PX : PICK_MOUSE_PX);
+    if (asset) return this.#events.select(asset.entry.id);
+    const [fence] = this.#styled ? this.map.queryRenderedFeatures(event.point, { layers: ['fence-fill'] }) : [];
+    this.#events.fence(fence ? String(fence.properties.id) : null);
+  }
+
+  #hover(event: MapMouseEvent): void {
+    if (event.originalEvent.buttons) return;
+    const id = this.overlay.pick(event.point.x, event.point.y, PICK_MOUSE_PX)?.entry.id ?? null;
+    if (id === this.#hovered) return;
+    this.map.getCanvas().style.cursor = id ? 'pointer' : '';
+    this.#events.hover(id);
+  }
+
+  emphasise(selected: string | null, hovered: string | null): void {
+    if (selected !== this.#selected) {
+      this.#trail.clear();
+      this.overlay.trailChanged();
+    }
+    this.#selected = selected;
+    this.#hovered = hovered;
+    this.#labels.emphasise(selected, hovered);
+    this.overlay.emphasise({ selected, hovered });
+  }
+
+  /** Positions changed: the selected one's trail grows, and a frame is due. */
+  changed(): void {
+    const asset = this.#selected === null ? undefined : this.#store.get(this.#selected);
+    if (asset) {
+      const { lon, lat, speed_mps } = asset.entry;
+      this.#trail.extend({ ...fromLonLat(lon, lat), timeMs: asset.fixMs, speedMps: speed_mps });
+      this.overlay.trailChanged();
+    } else this.overlay.wake();
+  }
+
+  showTrail(fixes: readonly TrailFix[]): void {
+    this.#trail.merge(fixes);
+    this.overlay.trailChanged();
+  }
+
+  showFences(fences: readonly Feature[]): void {
+    this.#fences = fences;
+    if (!this.#styled) return;
+    const { shapes, labels } = draw(fences);
+    this.map.getSource<GeoJSONSource>('fences')?.setData(shapes);
+    this.map.getSource<GeoJSONSource>('fence-labels')?.setData(labels);
+  }
+
+  setTheme(theme: Theme): void {
+    this.overlay.setTheme(theme);
+    if (this.#styled) setTheme(this.map, theme, this.#options.basemap);
+    else this.map.once('style.load', () => setTheme(this.map, theme, this.#options.basemap));
+  }
+
+  setPadding(padding: Padding): void {
+    this.#padding = padding;
+  }
+
+  /** Brings an asset into the free part of the map; zooms in only when the view is too wide to see it move. */
+  flyTo(lon: number, lat: number, least = CLOSE_ZOOM): void {
+    this.#go({ center: [lon, lat], zoom: Math.max(this.map.getZoom(), least) });
+  }
+
+  fit(bounds: Bbox, maxZoom = CLOSE_ZOOM): void {
+    const camera = this.map.cameraForBounds(spread(bounds), { padding: inset(this.#padding, 40), maxZoom });
+    if (camera) this.map.flyTo({ ...camera, duration: this.#options.still ? 0 : 900 });
+  }
+
+  follow(on: boolean): void {
+    this.#following = on;
+    const asset = this.#selected === null ? undefined : this.#store.get(this.#selected);
+    if (on && asset) {
+      const [lon, lat] = toLonLat(at(asset.leg, performance.now()));
+      this.#go({ center: [lon, lat], zoom: Math.max(this.map.getZoom(), 14) });
+    }
+  }
+
+  #go({ center, zoom }: { center: [number, number]; zoom: number }): void {
+    const offset = this.#offset();
+    const far = this.#far(center);
+    const options = { center, zoom, offset };
+    if (this.#options.still) this.map.jumpTo({ center, zoom });
+    else if (far) this.map.flyTo({ ...options, maxDuration: 2_200 });
+    else this.map.easeTo({ ...options, duration: 600 });
+  }
+
+  #offset(): [number, number] {
+    const { left, right, top, bottom } = this.#padding;
+    return [(left - right) / 2, (top - bottom) / 2];
+  }
+
+  #far(center: [number, number]): boolean {
+    const { x, y } = this.map.project(center);
+    const { clientWidth, clientHeight } = this.map.getContainer();
+    return Math.hypot(x - clientWidth / 2, y - clientHeight / 2) > 2 * clientWidth;
+  }
+
+  #endFollow(): void {
+    if (!this.#following) return;
+    this.#following = false;
+    this.#events.followEnded();
+  }
+
+  #frame(camera: Camera, nowMs: number): void {
+    this.#labels.place(camera, nowMs);
+    if (!this.#following || this.#selected === null || this.map.isMoving()) return;
+    const asset = this.#store.get(this.#selected);
+    if (!asset) return;
+    const [x, y] = project(camera, at(asset.leg, nowMs));
+    const [offsetX, offsetY] = this.#offset();
+    const dx = x - camera.width / 2 - offsetX;
+    const dy = y - camera.height / 2 - offsetY;
+    // Drawing goes on inside a frame: the camera moves after it, and only by what can be seen.
+    if (Math.hypot(dx, dy) > 0.5) queueMicrotask(() => this.map.panBy([dx, dy], { duration: 0 }));
+  }
+
+  #moved(): void {
+    this.#events.moved();
+    const now = performance.now();
+    this.#viewDueMs ??= now + VIEW_LATEST_MS;
+    clearTimeout(this.#viewTimer);
+    this.#viewTimer = window.setTimeout(() => this.#tell(), Math.max(0, Math.min(VIEW_QUIET_MS, this.#viewDueMs - now)));
+  }
+
+  #tell(): void {
+    this.#viewDueMs = null;
+    const zoom = Number(this.map.getZoom().toFixed(2));
+    const enough = this.#asked && Math.abs(this.#asked.zoom - zoom) < ZOOM_STEP && holds(this.#asked.bbox, viewBox(this.map, 0));
+    if (enough) return;
+    const bbox = viewBox(this.map, VIEW_PAD).map((deg) => Number(deg.toFixed(6))) as Bbox;
+    this.#asked = { bbox, zoom };
+    this.#events.look(bbox, zoom);
+  }
+
+  /** What is on the screen now, without the margin that is asked for. */
+  seen(): Bbox {
+    return viewBox(this.map, 0);
+  }
+}

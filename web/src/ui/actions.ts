@@ -1,0 +1,25 @@
+// What a user can do. The panels call these; the entry says what they mean.
+
+import type { Row } from './state';
+
+export interface Actions {
+  select(id: string | null, options?: { fly?: boolean }): void;
+  hover(id: string | null): void;
+  follow(on: boolean): void;
+  fly(lon: number, lat: number): void;
+  zoom(by: number): void;
+  fitFleet(): void;
+  showRow(row: Row): void;
+  search(): void;
+}
+
+let actions: Actions | null = null;
+
+export function provide(given: Actions): void {
+  actions = given;
+}
+
+export function act(): Actions {
+  if (!actions) throw new Error('The page is not ready.');
+  return actions;
+}

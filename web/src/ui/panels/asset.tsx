@@ -1,0 +1,135 @@
+// One asset: what is known of it now, and how fast it went in the last half hour.
+
+import { ago, course, lonLat, metres, speed, timeOfDay } from '../../lib/units';
+import { act } from '../actions';
+import { Back, Copy, Target } from '../icons';
+import { type Detail, detail, extra, following, nowMs, selected, way, type Way } from '../state';
+import { Mark } from './fleet';
+
+const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'Not heard lately' } as const;
+const CHART_WIDTH = 280;
+const CHART_HEIGHT = 44;
+
+function Fact({ name, value }: { name: string; value: string | null | undefined }) {
+  if (value == null || value === '') return null;
+  return (
+    <div class="fact">
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function Chart({ speeds }: { speeds: Way['speeds'] }) {
+  if (speeds.length < 3) return null;
+  const first = speeds[0]?.[0] ?? 0;
+  const span = Math.max(1, (speeds.at(-1)?.[0] ?? 0) - first);
+  const top = Math.max(1, ...speeds.map(([, mps]) => mps));
+  const x = (time: number) => (((time - first) / span) * CHART_WIDTH).toFixed(1);
+  const y = (mps: number) => (CHART_HEIGHT - 2 - (mps / top) * (CHART_HEIGHT - 6)).toFixed(1);
+  const line = speeds.map(([time, mps]) => `${x(time)},${y(mps)}`).join(' ');
+  return (
+    <figure class="chart">
+      <figcaption>
+        <span>Speed, last {Math.max(1, Math.round(span / 60_000))} min</span>
+        <span>up to {speed(top)}</span>
+      </figcaption>
+      <svg viewBox={`0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`Speed over time, up to ${speed(top)}`}>
+        <polygon points={`0,${CHART_HEIGHT} ${line} ${CHART_WIDTH},${CHART_HEIGHT}`} />
+        <polyline points={line} />
+      </svg>
+    </figure>
+  );
+}
+
+function Attributes({ attributes }: { attributes: Record<string, unknown> }) {
+  const entries = Object.entries(attributes);
+  if (!entries.length) return null;
+  const show = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+  return (
+    <>
+      <h3>Attributes</h3>
+      <dl class="facts facts-wide">
+        {entries.map(([name, value]) => (
+          <Fact key={name} name={name} value={show(value)} />
+        ))}
+      </dl>
+    </>
+  );
+}
+
+function Facts({ entry, fixMs }: Detail) {
+  return (
+    <dl class="facts">
+      <Fact name="Course" value={course(entry.course_deg)} />
+      <Fact name="Accuracy" value={entry.accuracy_m == null ? null : `± ${metres(entry.accuracy_m)}`} />
+      <Fact name="Altitude" value={metres(entry.alt_m)} />
+      <Fact name="Travelled" value={way.value && way.value.lengthM > 20 ? `${metres(way.value.lengthM)} in 30 min` : null} />
+      <Fact name="Last fix" value={timeOfDay(fixMs, nowMs.value)} />
+      <Fact name="Device" value={entry.device ?? extra.value?.device} />
+    </dl>
+  );
+}
+
+export function AssetPanel() {
+  const shown = detail.value;
+  if (!shown) {
+    return (
+      <div class="pane asset">
+        <Header name={selected.value ?? ''} />
+        <p class="nothing">Waiting for its position…</p>
+      </div>
+    );
+  }
+  const { entry, state, fixMs, colour } = shown;
+  const tags = entry.tags?.length ? entry.tags : (extra.value?.tags ?? []);
+  const place = lonLat(entry.lon, entry.lat);
+  return (
+    <div class="pane asset">
+      <Header name={entry.name} />
+      <div class="scroll pad">
+        <p class="headline">
+          <Mark state={state} colour={colour} />
+          <span class="headline-speed">{state === 'moving' ? (speed(entry.speed_mps) ?? 'Moving') : STATE_WORDS[state]}</span>
+          <span class={`headline-age${state === 'stale' ? ' warn' : ''}`}>{ago(nowMs.value - fixMs)}</span>
+        </p>
+        <div class="actions">
+          <button type="button" class="button" aria-pressed={following.value} onClick={() => act().follow(!following.value)}>
+            <Target /> {following.value ? 'Following' : 'Follow'}
+          </button>
+          <button type="button" class="button" onClick={() => void navigator.clipboard?.writeText(`${entry.lat}, ${entry.lon}`)} title="Copy latitude, longitude">
+            <Copy /> {place}
+          </button>
+        </div>
+        {(tags.length > 0 || (entry.flags?.length ?? 0) > 0) && (
+          <p class="chips">
+            {tags.map((tag) => (
+              <span class="chip" key={tag}>
+                {tag}
+              </span>
+            ))}
+            {entry.flags?.map((flag) => (
+              <span class="chip chip-warn" key={flag}>
+                {flag.replaceAll('_', ' ')}
+              </span>
+            ))}
+          </p>
+        )}
+        <Facts {...shown} />
+        {way.value && <Chart speeds={way.value.speeds} />}
+        {entry.attributes && <Attributes attributes={entry.attributes} />}
+      </div>
+    </div>
+  );
+}
+
+function Header({ name }: { name: string }) {
+  return (
+    <header class="pane-head">
+      <button type="button" class="plain" aria-label="Back to the fleet" onClick={() => act().select(null)}>
+        <Back />
+      </button>
+      <h2>{name}</h2>
+    </header>
+  );
+}

@@ -1,0 +1,120 @@
+// The fleet: who is in view, and by search who is elsewhere.
+
+import { age, speed } from '../../lib/units';
+import { act } from '../actions';
+import { Close, Search } from '../icons';
+import { WindowedList } from '../list';
+import { elsewhere, hovered, listed, listedElsewhere, nowMs, query, type Row, rows, selected } from '../state';
+
+const ROW_PX = 52;
+const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'not heard lately' } as const;
+
+export function Mark({ state, colour }: { state: Row['state']; colour: number }) {
+  return <span class={`mark mark-${state} hue-${colour}`} aria-hidden="true" />;
+}
+
+function FleetRow({ row }: { row: Row }) {
+  const current = selected.value === row.id;
+  const fact = row.state === 'moving' ? (speed(row.speedMps) ?? 'moving') : STATE_WORDS[row.state];
+  return (
+    <button
+      type="button"
+      class="row"
+      aria-current={current ? 'true' : undefined}
+      onClick={() => act().showRow(row)}
+      onPointerEnter={() => act().hover(row.id)}
+      onPointerLeave={() => hovered.value === row.id && act().hover(null)}
+    >
+      <Mark state={row.state} colour={row.colour} />
+      <span class="row-text">
+        <span class="row-name">{row.name}</span>
+        <span class="row-fact">
+          {fact}
+          {row.tags.length > 0 && <> · {row.tags.slice(0, 2).join(', ')}</>}
+        </span>
+      </span>
+      <span class="row-age" title="Time since the last fix">
+        {age(nowMs.value - row.fixMs)}
+      </span>
+    </button>
+  );
+}
+
+function SearchBox() {
+  return (
+    <div class="search">
+      <Search />
+      <input
+        type="search"
+        id="search"
+        placeholder="Search the fleet"
+        aria-label="Search the fleet by name or tag"
+        autocomplete="off"
+        spellcheck={false}
+        value={query.value}
+        onFocus={() => act().search()}
+        onInput={(event) => {
+          query.value = event.currentTarget.value;
+        }}
+        onKeyDown={(event) => {
+          if (event.key !== 'Escape') return;
+          query.value = '';
+          event.currentTarget.blur();
+        }}
+      />
+      {query.value ? (
+        <button type="button" class="plain" aria-label="Clear the search" onClick={() => (query.value = '')}>
+          <Close />
+        </button>
+      ) : (
+        <kbd aria-hidden="true">/</kbd>
+      )}
+    </div>
+  );
+}
+
+function Summary() {
+  const all = rows.value;
+  const moving = all.filter((row) => row.state === 'moving').length;
+  return (
+    <p class="summary">
+      <strong>{all.length.toLocaleString()}</strong> in view
+      {moving > 0 && (
+        <>
+          {' '}
+          · <strong>{moving.toLocaleString()}</strong> moving
+        </>
+      )}
+    </p>
+  );
+}
+
+export function Fleet() {
+  const far = listedElsewhere.value;
+  const items = [...listed.value, ...far];
+  return (
+    <div class="pane">
+      <SearchBox />
+      <Summary />
+      {items.length > 0 && (
+        <WindowedList items={items} rowPx={ROW_PX} label="Assets" id={(row) => row.id} row={(row) => <FleetRow row={row} />} />
+      )}
+      {items.length === 0 && <Nothing />}
+      {far.length > 0 && <p class="hint">{far.length} found outside the view</p>}
+    </div>
+  );
+}
+
+function Nothing() {
+  if (!query.value) {
+    return (
+      <div class="nothing">
+        <p>No asset in this part of the map.</p>
+        <button type="button" class="button" onClick={() => act().fitFleet()}>
+          Show the whole fleet
+        </button>
+      </div>
+    );
+  }
+  return <p class="nothing">{elsewhere.value === null ? 'Searching…' : `Nothing is named or tagged “${query.value}”.`}</p>;
+}

@@ -1,0 +1,88 @@
+// What the page shows, as signals. Written by the entry, read by the panels; nobody else keeps a copy.
+
+import { computed, signal } from '@preact/signals';
+import type { Bbox, Entry, FeedEvent } from '../live/messages';
+import type { Connection } from '../live/socket';
+import type { State } from '../live/store';
+import type { Basemap, Theme } from '../map/style';
+
+export interface Boot {
+  version: string;
+  user: { name: string; role: string };
+  event_cursor: string | null;
+  recent_events: FeedEvent[];
+  bounds: Bbox | null;
+  basemap: Basemap;
+}
+
+export interface Row {
+  id: string;
+  name: string;
+  state: State;
+  colour: number;
+  speedMps: number | null;
+  fixMs: number;
+  tags: string[];
+}
+
+export interface Detail {
+  entry: Entry;
+  state: State;
+  fixMs: number;
+  colour: number;
+}
+
+export interface Way {
+  lengthM: number;
+  /** [time, speed] of the recent track, for the little chart. */
+  speeds: [number, number][];
+}
+
+export type ThemeChoice = 'auto' | Theme;
+export type Tab = 'fleet' | 'events';
+export type Sheet = 'peek' | 'half' | 'full';
+
+const FEED_KEPT = 500;
+
+export const connection = signal<Connection>('connecting');
+export const selected = signal<string | null>(null);
+export const hovered = signal<string | null>(null);
+export const following = signal(false);
+export const rows = signal<Row[]>([]);
+export const elsewhere = signal<Row[] | null>(null);
+export const query = signal('');
+export const detail = signal<Detail | null>(null);
+export const extra = signal<{ tags?: string[]; device?: string | null } | null>(null);
+export const way = signal<Way | null>(null);
+export const feed = signal<FeedEvent[]>([]);
+export const nowMs = signal(Date.now());
+export const empty = signal(false);
+export const tab = signal<Tab>('fleet');
+export const sheet = signal<Sheet>('half');
+export const feedOpen = signal(true);
+export const notice = signal<string | null>(null);
+export const narrow = signal(false);
+
+export const listed = computed(() => {
+  const words = query.value.trim().toLowerCase();
+  if (!words) return rows.value;
+  return rows.value.filter((row) => matches(row, words));
+});
+
+export const listedElsewhere = computed(() => {
+  const words = query.value.trim().toLowerCase();
+  if (!words || !elsewhere.value) return [];
+  const here = new Set(rows.value.map((row) => row.id));
+  return elsewhere.value.filter((row) => !here.has(row.id) && matches(row, words)).slice(0, 50);
+});
+
+function matches(row: Row, words: string): boolean {
+  return row.name.toLowerCase().includes(words) || row.tags.some((tag) => tag.toLowerCase().includes(words));
+}
+
+export function pushEvent(event: FeedEvent): void {
+  if (feed.value.some((known) => known.id === event.id)) return;
+  feed.value = [event, ...feed.value].slice(0, FEED_KEPT);
+}
+
+export const readBoot = (): Boot => JSON.parse(document.getElementById('boot')?.textContent ?? '{}') as Boot;
