@@ -143,7 +143,7 @@ def decode(raw: bytes, type_: type[T]) -> T:
             _refuse_nul(msgspec.json.decode(raw), "")
     except msgspec.ValidationError as error:
         raise invalid_field(error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: bad UTF-8, or a number of more than 4,300 digits
         raise MalformedMessage(f"The body is not valid JSON: {error}.") from error
     except RecursionError as error:
         raise MalformedMessage("The body is nested too deeply.") from error
@@ -160,6 +160,8 @@ def invalid_field(error: msgspec.ValidationError) -> InvalidField:
     if named:
         path = f"{path}.{named['name']}" if path else named["name"]
         text = "is required" if "missing" in text else "is not a field of this request"
+    elif "matching regex" in text:
+        text = "holds characters or a word that are not allowed here"
     else:
         text = text[:1].lower() + text[1:].replace("`", "")
     return InvalidField(f"{path or 'The body'}: {text}.", field=path or None)

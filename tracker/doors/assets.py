@@ -1,0 +1,107 @@
+"""`/v1/assets`: what is followed."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from tracker.access.roles import Role, require
+from tracker.doors.fields import Body, Name, Tags, free_form, given
+from tracker.doors.keys import DATABASE
+from tracker.doors.paging import only, page_of, path_id
+from tracker.doors.problems import answer, body
+from tracker.live.latest import Latest
+from tracker.store.fleet import FleetStore
+from tracker.wire import ids
+from tracker.wire.times import rfc3339
+
+FLEET_STORE: Final = web.AppKey("fleet_store", FleetStore)
+LATEST: Final = web.AppKey("latest", Latest)
+
+
+class NewAsset(Body):
+    name: Name
+    tags: Tags = msgspec.field(default_factory=list)
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class AssetPatch(Body):
+    """What is left out stays; tags and attributes are replaced as a whole."""
+
+    name: Name | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+    attributes: dict[str, Any] | UnsetType = UNSET
+    active_device: Annotated[str, msgspec.Meta(max_length=40)] | UnsetType = UNSET
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/v1/assets", list_assets),
+        web.post("/v1/assets", create_asset),
+        web.get("/v1/assets/{id}", show_asset),
+        web.patch("/v1/assets/{id}", change_asset),
+        web.delete("/v1/assets/{id}", delete_asset),
+    ]
+
+
+@require(Role.VIEWER)
+async def list_assets(request: web.Request) -> web.StreamResponse:
+    page = page_of(request, ids.ASSET)
+    return page.answer("assets", await request.app[DATABASE].rows("list_assets", page.after, page.fetch), _form)
+
+
+@require(Role.VIEWER)
+async def show_asset(request: web.Request) -> web.StreamResponse:
+    """One asset, with its position if it has one."""
+    only(request)
+    number = path_id(request, ids.ASSET)
+    form = _form(await request.app[FLEET_STORE].asset(number))
+    latest = request.app[LATEST]
+    return answer({**form, "position": latest.state(number) if latest.known(number) else None})
+
+
+@require(Role.DISPATCHER)
+async def create_asset(request: web.Request) -> web.StreamResponse:
+    wanted = await body(request, NewAsset)
+    free_form(wanted.attributes, "attributes")
+    return answer(
+        _form(await request.app[FLEET_STORE].create_asset(wanted.name, wanted.tags, wanted.attributes)), status=201
+    )
+
+
+@require(Role.DISPATCHER)
+async def change_asset(request: web.Request) -> web.StreamResponse:
+    patch = await body(request, AssetPatch)
+    if patch.attributes is not UNSET:
+        free_form(patch.attributes, "attributes")
+    active_device = (
+        None if patch.active_device is UNSET else ids.number_of(ids.DEVICE, patch.active_device, "active_device")
+    )
+    row = await request.app[FLEET_STORE].change_asset(
+        path_id(request, ids.ASSET), given(patch.name), given(patch.tags), given(patch.attributes), active_device
+    )
+    return answer(_form(row))
+
+
+@require(Role.DISPATCHER)
+async def delete_asset(request: web.Request) -> web.StreamResponse:
+    """An asset with devices goes only together with them, and only if that was said."""
+    only(request, "devices")
+    with_devices = request.query.get("devices") == "true"
+    await request.app[FLEET_STORE].delete_asset(path_id(request, ids.ASSET), with_devices=with_devices)
+    return web.Response(status=204)
+
+
+def _form(row: Mapping[str, Any]) -> dict[str, Any]:
+    active = row["active_device"]
+    return {
+        "id": ids.public_id(ids.ASSET, row["id"]),
+        "name": row["name"],
+        "tags": row["tags"],
+        "attributes": row["attributes"],
+        "active_device": None if active is None else ids.public_id(ids.DEVICE, active),
+        "devices": [ids.public_id(ids.DEVICE, device) for device in row["devices"]],
+        "created_at": rfc3339(row["created_at"]),
+    }
