@@ -5,7 +5,7 @@
 SELECT id, url, secret, failing_since FROM hook WHERE disabled_at IS NULL AND deleted_at IS NULL
 
 -- name: hooks_endpoint
-SELECT id, url, secret, failing_since FROM hook WHERE id = $1 AND deleted_at IS NULL
+SELECT id, url, secret, failing_since FROM hook WHERE id = $1::bigint AND deleted_at IS NULL
 
 -- name: hooks_newest
 SELECT coalesce(max(id), 0) AS id FROM delivery
@@ -92,11 +92,11 @@ RETURNING id, url, types, assets, geofences, failing_since, disabled_at, disable
 
 -- name: hooks_list
 SELECT id, url, types, assets, geofences, failing_since, disabled_at, disabled_reason, created_at
-FROM hook WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2
+FROM hook WHERE id > $1::bigint AND deleted_at IS NULL ORDER BY id LIMIT $2
 
 -- name: hooks_get
 SELECT id, url, types, assets, geofences, failing_since, disabled_at, disabled_reason, created_at
-FROM hook WHERE id = $1 AND deleted_at IS NULL
+FROM hook WHERE id = $1::bigint AND deleted_at IS NULL
 
 -- name: hooks_update
 -- Each field with a flag that says whether it was given; $10: null leaves the hook enabled or disabled as it is.
@@ -110,7 +110,7 @@ WITH changed AS (
         disabled_at = CASE WHEN $10 THEN NULL WHEN NOT $10 THEN coalesce(disabled_at, now()) ELSE disabled_at END,
         disabled_reason = CASE WHEN $10 THEN NULL WHEN NOT $10 THEN coalesce(disabled_reason, $11) ELSE disabled_reason END,
         failing_since = CASE WHEN $10 THEN NULL ELSE failing_since END
-    WHERE id = $1 AND deleted_at IS NULL
+    WHERE id = $1::bigint AND deleted_at IS NULL
     RETURNING id, url, types, assets, geofences, failing_since, disabled_at, disabled_reason, created_at
 ), renewed AS (
     UPDATE delivery SET attempts = 0, refusals = 0, first_attempt_at = NULL, due_at = now()
@@ -119,13 +119,13 @@ WITH changed AS (
 SELECT * FROM changed
 
 -- name: hooks_delete
-UPDATE hook SET deleted_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING id
+UPDATE hook SET deleted_at = now() WHERE id = $1::bigint AND deleted_at IS NULL RETURNING id
 
 -- name: hooks_unknown_assets
-SELECT i.id FROM unnest($1::int[]) AS i (id) WHERE NOT EXISTS (SELECT FROM asset a WHERE a.id = i.id AND a.deleted_at IS NULL)
+SELECT i.id FROM unnest($1::bigint[]) AS i (id) WHERE NOT EXISTS (SELECT FROM asset a WHERE a.id = i.id AND a.deleted_at IS NULL)
 
 -- name: hooks_unknown_geofences
-SELECT i.id FROM unnest($1::int[]) AS i (id) WHERE NOT EXISTS (SELECT FROM geofence g WHERE g.id = i.id AND g.deleted_at IS NULL)
+SELECT i.id FROM unnest($1::bigint[]) AS i (id) WHERE NOT EXISTS (SELECT FROM geofence g WHERE g.id = i.id AND g.deleted_at IS NULL)
 
 -- name: hooks_deliveries
 SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
@@ -144,7 +144,7 @@ SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_er
 FROM delivery WHERE hook = $1 AND id < $2 AND state = 'dead' ORDER BY id DESC LIMIT $3
 
 -- name: hooks_delivery
-SELECT d.id, d.state FROM delivery d JOIN hook h ON h.id = d.hook AND h.deleted_at IS NULL WHERE d.hook = $1 AND d.id = $2
+SELECT d.id, d.state FROM delivery d JOIN hook h ON h.id = d.hook AND h.deleted_at IS NULL WHERE d.hook = $1 AND d.id = $2::bigint
 
 -- name: hooks_redeliver
 UPDATE delivery SET state = 'pending', redelivery = true, attempts = 0, refusals = 0, first_attempt_at = NULL, due_at = now(),

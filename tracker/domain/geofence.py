@@ -36,14 +36,15 @@ Shape = shapely.Polygon | shapely.MultiPolygon | Circle
 
 @dataclass(frozen=True, slots=True)
 class Geofence:
-    """One version of a geofence; it judges the fixes stored from batch from_batch on."""
+    """One version of a geofence. since_batch: the first batch that its first version judged, so that an asset whose newest fix
+    is older than that was never seen."""
 
     id: int
     version: int
     name: str
     shape: Shape
     quality: Quality
-    from_batch: int
+    since_batch: int
     tags: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -187,21 +188,21 @@ class FenceIndex:
         self._small = self._by_id = None
 
     def _current(self) -> tuple[Ints, Mask, Ints]:
-        """By fence id: its version in force (0: none), whether it judges every fix, its from_batch."""
+        """By fence id: its version in force (0: none), whether it judges every fix, its since_batch."""
         if self._by_id is None:
             size = max(self.fences, default=0) + 1
-            version, every, from_batch = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.int64)
+            version, every, since = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.int64)
             for fence in self.fences.values():
-                version[fence.id], every[fence.id], from_batch[fence.id] = fence.version, fence.quality == "all", fence.from_batch
-            self._by_id = version, every, from_batch
+                version[fence.id], every[fence.id], since[fence.id] = fence.version, fence.quality == "all", fence.since_batch
+            self._by_id = version, every, since
         return self._by_id
 
     def judges_every_fix(self, fence_ids: Ints) -> Mask:
         """Which of these geofences are of quality `all`."""
         return self._current()[1][fence_ids]
 
-    def from_batch(self, fence_ids: Ints) -> Ints:
-        """The first batch that each of these geofences judges."""
+    def since_batch(self, fence_ids: Ints) -> Ints:
+        """The first batch that each of these geofences judged in any version."""
         return self._current()[2][fence_ids]
 
     @property

@@ -239,7 +239,7 @@ def judge(presence: Presence, index: FenceIndex, columns: Columns, batch: int) -
         first[rows[_first_of_equals(columns.asset[rows], *([np.zeros(len(rows), np.int64)] * 3))]] = True
         for codes, kind in ((left, EXIT), (entered, ENTER)):
             row, of = rows[codes >> 32], codes & 0xFFFFFFFF
-            initial = first[row] & (never_seen[row] < index.from_batch(of)) & (kind == ENTER)
+            initial = first[row] & (never_seen[row] < index.since_batch(of)) & (kind == ENTER)
             parts.append((row, of, np.full(len(row), kind, np.int64), initial))
     row, of, kinds, initial = (np.concatenate(column) for column in zip(*parts, strict=True))
     feed = np.lexsort((of, kinds, columns.lat[row], columns.lon[row], columns.asset[row], columns.time_ms[row]))

@@ -31,7 +31,7 @@ from tracker.errors import (
     Unauthenticated,
     edge,
 )
-from tracker.pipeline.admission import open_named, open_unnamed, release
+from tracker.pipeline.admission import open_named, open_unnamed
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.database import Database
@@ -194,7 +194,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await ws.close(code=edge(error).close_code, message=error.message.encode()[:120])
     finally:
         sockets.discard(socket)
-        release(socket.source)
+        socket.source.release()
     return ws
 
 
@@ -308,7 +308,7 @@ async def post(request: web.Request) -> web.StreamResponse:
         writer.intake.put(source, frame)
         await source.quiet()
     finally:
-        release(source)
+        source.release()
     return _post_answer([msgspec.json.decode(answer, type=Ack | Reject | Error) for answer in answers])
 
 

@@ -5,7 +5,11 @@ from typing import Final
 from aiohttp import web
 
 from tracker.domain.fleet import Fleet
+from tracker.live.hub import Hub
+from tracker.pipeline.commit import Writer
 from tracker.store.database import Database
 
 DATABASE: Final = web.AppKey("database", Database)
 FLEET: Final = web.AppKey("fleet", Fleet)
+WRITER: Final = web.AppKey("writer", Writer)
+HUB: Final = web.AppKey("hub", Hub)

@@ -32,17 +32,17 @@ class Registrar:
 
     async def devices(self, members: Sequence[Member]) -> tuple[dict[str, str], set[str]]:
         """A token for every member, by name, and the names of those that were not known before."""
-        known = {device["name"]: device["id"] for device in await self._list("devices")}
+        known = {device["name"]: device["id"] for device in await self._list("devices", "devices")}
         tokens = await self._new_devices([member for member in members if member.name not in known])
         new = set(tokens)
         old = [member.name for member in members if member.name in known]
-        again = await asyncio.gather(*(self._token(name, known[name]) for name in old))
+        again = await asyncio.gather(*(self._renewed_token(known[name]) for name in old))
         tokens.update(zip(old, again, strict=True))
         return tokens, new
 
     async def geofences(self) -> int:
         """Make those whose names are not in use; how many that were."""
-        known = {fence["properties"]["name"] for fence in await self._list("geofences")}
+        known = {fence["properties"]["name"] for fence in await self._list("geofences", "features")}
         missing = [area for area in areas() if area["properties"]["name"] not in known]
         if missing:
             await self._call("POST", "geofences", {"type": "FeatureCollection", "features": missing})
@@ -62,17 +62,18 @@ class Registrar:
             )
         return tokens
 
-    async def _token(self, name: str, device: str) -> str:
-        """A further token for a device that exists: the first one was shown once only."""
-        made = await self._call("POST", "tokens", {"kind": "device", "name": name, "device": device})
+    async def _renewed_token(self, device: str) -> str:
+        """A token was shown once, to a run that is over: a new one takes its place."""
+        made = await self._call("POST", f"devices/{device}/token")
+        await self._call("DELETE", f"devices/{device}/token")
         return str(made["token"])
 
-    async def _list(self, kind: str) -> list[Any]:
+    async def _list(self, kind: str, items_name: str) -> list[Any]:
         items: list[Any] = []
         query = {"limit": str(PAGE)}
         while True:
             page = await self._call("GET", kind, query=query)
-            items.extend(page[kind])
+            items.extend(page[items_name])
             if page["next"] is None:
                 return items
             query["after"] = page["next"]
@@ -82,7 +83,8 @@ class Registrar:
         try:
             async with self._turns, self._session.request(method, url, json=body, params=query) as answer:
                 if answer.ok:
-                    return await answer.json()
+                    # GeoJSON has a media type of its own.
+                    return None if answer.status == 204 else await answer.json(content_type=None)
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as exc:
             raise TrackerError(f"The server at {self._url} cannot be reached: {exc}") from exc

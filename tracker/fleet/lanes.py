@@ -17,7 +17,7 @@ class Lane:
     speed_mps: float
     port_s: float
     points: tuple[Point, ...]
-    interval_s: float = 15.0
+    fix_every_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)

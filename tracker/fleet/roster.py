@@ -4,7 +4,7 @@ The first names of a roster do not change as it grows, so a larger fleet finds i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -102,7 +102,9 @@ def _habit(number: int) -> Habit:
 
 def _voyages(seed: int) -> Iterator[Member]:
     for lane in LANES:
-        yield Member(lane.name, ("ship",), Ship(lane, f"{seed}/{lane.name}"), GRADES["ship"], Habit.STEADY, battery=False)
+        ship = Ship(lane, f"{seed}/{lane.name}")
+        grade = replace(GRADES["ship"], moving_s=lane.fix_every_s)
+        yield Member(lane.name, ("ship",), ship, grade, Habit.STEADY, battery=False)
     for airway in AIRWAYS:
         flight = Flight(airway, f"{seed}/{airway.flight}")
         yield Member(f"Flight {airway.flight}", ("flight",), flight, GRADES["aircraft"], Habit.STEADY, battery=False)

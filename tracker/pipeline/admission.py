@@ -52,10 +52,3 @@ async def open_named(writer: Writer, database: Database, device: Device, name: s
     if lane.source is not source:
         raise Superseded("a newer socket took this stream over")
     return lane
-
-
-def release(source: Source) -> None:
-    """A socket ended: the streams that it still speaks for are nobody's."""
-    for lane in source.lanes.values():
-        if lane.source is source:
-            lane.source = None

@@ -63,6 +63,7 @@ class Writer:
         self.committed = 0  # the last batch that is durable
         self.fixes = 0  # durable since the start
         self.batches = 0
+        self.recoveries = 0
         self.ready = False
         self._clock = Clock()
         self._changes: deque[tuple[Change, asyncio.Future[Any]]] = deque()
@@ -82,15 +83,27 @@ class Writer:
         self.ready = True
         self._task = asyncio.create_task(self._run(), name="writer")
 
-    async def stop(self) -> None:
-        """Commit and answer what was taken in, then let go of the lock."""
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Told when the writer ends without having been asked to: nothing would be durable any more."""
+        assert self._task is not None
+        self._task.add_done_callback(lambda task: None if self._stopping else _report_end(task, callback))
+
+    async def drain(self) -> None:
+        """Commit and answer what was taken in. The intake is closed by then."""
         self._stopping = True
         self.intake.arrived.set()
         if self._task is not None:
             try:
-                await asyncio.wait_for(self._task, DRAIN_S)
+                await asyncio.wait_for(asyncio.shield(self._task), DRAIN_S)
             except TimeoutError:
-                log.error("action=writer_stopped_undrained: the database is away; what was not acked will be sent again")
+                log.error("action=writer_stopped_undrained note=what_was_not_acked_is_sent_again")
+
+    async def stop(self) -> None:
+        """Let go of the lock."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self.journal.close()
 
     async def between_batches(self, change: Change) -> Any:
@@ -218,6 +231,7 @@ class Writer:
     async def _recover(self, error: Exception, *, split: bool) -> None:
         """Back to what is durable. What was under way may have been committed: its batch number tells."""
         self.ready = False
+        self.recoveries += 1
         log.error("action=writer_recovers cause=%s", error, exc_info=error)
         done, self._in_flight = self._in_flight, None
         if done is not None and not done.commit.done():
@@ -241,6 +255,12 @@ class Writer:
                 await asyncio.sleep(RETRY_AFTER_S)
             else:
                 return
+
+
+def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:
+    if not task.cancelled():
+        log.critical("action=writer_ended", exc_info=task.exception())
+    callback()
 
 
 def _split(batch: OpenBatch, error: Exception) -> list[OpenBatch]:

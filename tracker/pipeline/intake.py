@@ -44,11 +44,17 @@ class Intake:
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._waiting = 0
+        self._closed = False
         self.arrived = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        return self._frames >= MAX_FRAMES or self._bytes >= MAX_BYTES
+        return self._closed or self._frames >= MAX_FRAMES or self._bytes >= MAX_BYTES
+
+    def close(self) -> None:
+        """Full for good: doors read nothing more, and what was taken in is the last."""
+        self._closed = True
+        self._room.clear()
 
     @property
     def empty(self) -> bool:
@@ -88,7 +94,7 @@ class Intake:
         if self._frames == 0:
             self.arrived.clear()
         # Half empty before anybody reads again: doors are woken seldom, not at every frame.
-        if self._frames <= MAX_FRAMES // 2 and self._bytes <= MAX_BYTES // 2:
+        if not self._closed and self._frames <= MAX_FRAMES // 2 and self._bytes <= MAX_BYTES // 2:
             self._room.set()
         return batch
 

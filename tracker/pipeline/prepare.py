@@ -150,9 +150,11 @@ def _columns(gathered: _Gathered, fleet: Fleet, clock: Clock, now_ms: int) -> tu
     lanes = [run.lane for run in gathered.runs]
     edges = np.array([run.first for run in gathered.runs] + [len(gathered.fixes)], dtype=np.int64)
     counts = np.diff(edges)
-    device = np.repeat(np.array([lane.device.id for lane in lanes], dtype=np.int32), counts)
-    asset = np.repeat(np.array([lane.device.asset for lane in lanes], dtype=np.int32), counts)
-    standby = np.repeat(np.array([fleet.is_standby(lane.device) for lane in lanes], dtype=np.bool_), counts)
+    # A device may have been moved to another asset since its socket opened.
+    devices = [fleet.devices.get(lane.device.id, lane.device) for lane in lanes]
+    device = np.repeat(np.array([each.id for each in devices], dtype=np.int32), counts)
+    asset = np.repeat(np.array([each.asset for each in devices], dtype=np.int32), counts)
+    standby = np.repeat(np.array([fleet.is_standby(each) for each in devices], dtype=np.bool_), counts)
     refused = {**seen.refused, **gathered.refusals}
     keep = np.ones(len(gathered.fixes), dtype=np.bool_)
     keep[list(refused)] = False

@@ -25,6 +25,7 @@ class Lane:
     durable: int = 0  # the last number in a committed one
     last_batch: int = -1
     source: "Source | None" = None  # the socket that speaks for it now
+    users: int = 0  # sources that may still have frames of it under way
 
 
 @dataclass(slots=True, eq=False)
@@ -38,9 +39,26 @@ class Source:
     queued: int = 0  # frames taken in whose batch is not yet committed
     on_superseded: Callable[[], None] = lambda: None  # a newer socket took a stream over: the door closes this one with 4009
     _waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
+    _released: bool = False
 
     def open(self, lane: Lane) -> None:
-        self.lanes[lane.device.id, lane.name] = lane
+        if (lane.device.id, lane.name) not in self.lanes:
+            self.lanes[lane.device.id, lane.name] = lane
+            lane.users += 1
+
+    def release(self) -> None:
+        """The socket ended; its streams are let go when the last of its frames is answered."""
+        self._released = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if not self._released or self.queued:
+            return
+        for lane in self.lanes.values():
+            lane.users -= 1
+            if lane.source is self:
+                lane.source = None
+        self.lanes.clear()
 
     def lane_of(self, message: Fixes) -> Lane | None:
         """The open stream that a message is for; None when it names one that is not open here."""
@@ -65,6 +83,7 @@ class Source:
             for future in waiting:
                 if not future.done():
                     future.set_result(None)
+            self._let_go()
 
     async def quiet(self) -> None:
         """Until nothing of this source is under way."""
@@ -99,8 +118,8 @@ class Lanes:
             lane.prepared = lane.durable
 
     def forget_filed(self, filed_batch: int) -> None:
-        """Drop the lanes that nobody speaks for and whose cursor the table `stream` holds by now."""
-        for key, lane in [(key, lane) for key, lane in self._lanes.items() if lane.source is None]:
+        """Drop the lanes that nobody uses and whose cursor the table `stream` holds by now."""
+        for key, lane in [(key, lane) for key, lane in self._lanes.items() if lane.users == 0]:
             if lane.last_batch <= filed_batch and lane.prepared == lane.durable:
                 del self._lanes[key]
                 if lane.stream_id is not None:

@@ -79,6 +79,8 @@ class Device:
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._url = ingest_url(url)
+        if not token.isascii() or not token.isprintable() or not token:
+            raise InvalidField("token must be the text that the server gave for this device", field="token")
         self._token = token
         self._path = None if buffer is None else Path(buffer)
         self._newest_first = newest_first

@@ -106,4 +106,4 @@ def _named(name: str) -> Account | None:
 
 
 def _missing(name: str) -> Account:
-    raise SetupError(f"PostgreSQL does not run as root: make the system user {name} for it, or start as an ordinary user.")
+    raise SetupError(f"PostgreSQL does not run as root: make a system user {name} for it, or start as another user.")

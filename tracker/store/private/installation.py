@@ -3,7 +3,6 @@
 A PostgreSQL without PostGIS does not count: it is as if it were not there.
 """
 
-import glob
 import os
 import re
 import shutil
@@ -78,7 +77,7 @@ def install_line(major: int | None = None) -> str:
 def _bindirs(places: Iterable[str]) -> Iterator[Path]:
     """Each folder once, in no special order."""
     on_path = {Path(found).parent for program in PROGRAMS if (found := shutil.which(program))}
-    in_places = {Path(match) for pattern in places for match in glob.glob(pattern)}
+    in_places = {match for pattern in places for match in Path("/").glob(pattern.lstrip("/"))}
     for bindir in sorted({each.resolve() for each in on_path | in_places}):
         if all(os.access(bindir / program, os.X_OK) for program in PROGRAMS):
             yield bindir

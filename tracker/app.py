@@ -1,0 +1,257 @@
+"""Puts the server together, and takes it apart in the right order. The only room that sees all others.
+
+Starting: port → private PostGIS → migrations → pool → writer (lock, state) → filer, hooks, hub → listen.
+Stopping: listen no more → read no more → commit and ack what was read → close sockets (1001) → the rest, backwards.
+"""
+
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from tracker.access.attempts import Attempts
+from tracker.access.roles import Role
+from tracker.access.tokens import Access
+from tracker.domain.fleet import Fleet
+from tracker.doors import accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, pages, sign_in
+from tracker.doors.idempotency import idempotency_middleware
+from tracker.doors.identity import ACCESS, identity_middleware
+from tracker.doors.keys import DATABASE, FLEET, HUB, WRITER
+from tracker.doors.problems import problems_middleware
+from tracker.errors import SetupError
+from tracker.hooks.dispatcher import Dispatcher
+from tracker.live.feed import Feed
+from tracker.live.hub import Hub
+from tracker.live.latest import Latest
+from tracker.pipeline.commit import Writer
+from tracker.pipeline.intake import Intake
+from tracker.pipeline.publish import Publisher
+from tracker.pipeline.stream import Lanes
+from tracker.settings import Settings
+from tracker.store.database import Database, connect
+from tracker.store.filer import Filer
+from tracker.store.fleet import FleetStore
+from tracker.store.journal import Journal
+from tracker.store.migrate import migrate
+from tracker.store.private import PrivateCluster
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 4096  # a fleet that comes back all at once
+SHUTDOWN_S: Final = 2.0
+_DOORS: Final = (accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, sign_in)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """What is told once, at the first start of a database that nobody can administer yet."""
+
+    admin_token: str
+    sign_in_path: str
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Bound, not yet listening, so that a port in use is known before anything is started.
+
+    Raises:
+        SetupError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise SetupError(f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another with --listen.") from error
+    return bound
+
+
+class Server:
+    """One node: `async with Server(settings) as server` is ready to serve, and drains when it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = ""
+        self.first_start: FirstStart | None = None
+        self.failed = asyncio.Event()  # something that must not end has ended
+        self.fleet = Fleet()
+        self.feed = Feed()
+        self.latest = Latest(self.fleet)
+        self.hub = Hub(self.latest, self.feed)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Server":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # Starting
+
+    async def _start(self) -> None:
+        bound = listening_socket(self.settings.host, self.settings.port)
+        self._stack.callback(bound.close)
+        url = await self._stack.enter_async_context(self._database_url())
+        self.database = Database(url)
+        await self.database.open()
+        self._stack.push_async_callback(self.database.close)
+        self.access = Access(self.database, admin_token=self.settings.admin_token)
+        await self._start_journey(url)
+        await self._greet()
+        await self._listen(bound)
+
+    @asynccontextmanager
+    async def _database_url(self) -> AsyncIterator[str]:
+        """A database with the schema of this program."""
+        async with AsyncExitStack() as stack:
+            url = self.settings.database
+            if url is None:
+                cluster = PrivateCluster(self.settings.data)
+                url = await cluster.start()
+                stack.push_async_callback(cluster.stop)
+                self._watch(stack, cluster.keep_running(), "private-database")
+            connection = await connect(url)
+            try:
+                for title in await migrate(connection):
+                    log.info("action=migrated migration=%s", title)
+            finally:
+                await connection.close()
+            yield url
+
+    async def _start_journey(self, url: str) -> None:
+        self.dispatcher = Dispatcher(self.database, allow=self.settings.hooks_allow)
+        publisher = Publisher(self.latest, self.feed, (self.hub.touch, self.dispatcher.wake))
+        self.writer = Writer(Journal(url), self.fleet, Intake(), Lanes(), publisher)
+        await self.writer.start()
+        self._stack.push_async_callback(self.writer.stop)
+        self.writer.on_end(self.failed.set)
+        self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
+        await self.filer.start()
+        self._stack.push_async_callback(self.filer.stop)
+        await self.dispatcher.start()
+        self._stack.push_async_callback(self.dispatcher.stop)
+        self.hub.start()
+        self._stack.push_async_callback(self.hub.stop)
+
+    def _watch(self, stack: AsyncExitStack, run: Awaitable[None], name: str) -> None:
+        """A task that runs as long as the server; if it fails, the server ends and says so."""
+        task = asyncio.ensure_future(run)
+        task.set_name(name) if isinstance(task, asyncio.Task) else None
+        task.add_done_callback(lambda done: None if done.cancelled() else self.failed.set())
+
+        async def end() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        stack.push_async_callback(end)
+
+    async def _greet(self) -> None:
+        if not await self.access.has_admin():
+            _, token = await self.access.create_token("first admin", "api", Role.ADMIN)
+            self.first_start = FirstStart(token, await self.access.sign_in_link())
+
+    async def _listen(self, bound: socket.socket) -> None:
+        runner = web.AppRunner(self._application(), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.SockSite(runner, bound, backlog=BACKLOG)
+        await site.start()
+        self._stack.push_async_callback(self._drain, site)
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        self.url = f"http://{host}:{bound.getsockname()[1]}"
+
+    # The application
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[
+            pages.headers_middleware, problems_middleware, identity_middleware, idempotency_middleware,
+        ])  # fmt: skip
+        self._fill(app)
+        for door in _DOORS:
+            app.add_routes(door.routes())
+        pages.setup(app)
+        return app
+
+    def _fill(self, app: web.Application) -> None:
+        self.sockets, self.viewers = ingest.DeviceSockets(), live.Viewers()
+        self.access.on_revoked(self.sockets.revoked)
+        self.access.on_revoked(self.viewers.revoked)
+        self.access.on_session_ended(self.viewers.session_ended)
+        app[DATABASE], app[FLEET], app[WRITER], app[HUB] = self.database, self.fleet, self.writer, self.hub
+        app[ACCESS] = self.access
+        app[sign_in.ATTEMPTS] = Attempts()
+        app[accounts.ACCOUNTS] = accounts.Accounts(self.database, self.access)
+        app[assets.FLEET_STORE] = FleetStore(
+            self.database, self.fleet, tokens_ended=self.access.ended, changed=self._fleet_changed
+        )
+        app[assets.LATEST] = self.latest
+        app[devices.COMMANDS] = self.sockets.send_command
+        app[devices.CONFIGS] = lambda device: self.sockets.send_config(device, self.fleet.devices[device].config)
+        app[ingest.SOCKETS], app[live.VIEWERS] = self.sockets, self.viewers
+        app[hooks.HOOK_DISPATCHER] = self.dispatcher
+        app[events.FEED] = self.feed
+        app[health.FILER] = self.filer
+        app[health.MORE_METRICS] = self._hook_metrics
+
+    def _fleet_changed(self, asset_ids: Collection[int], _device_ids: Collection[int]) -> None:
+        for asset in asset_ids:
+            if asset in self.fleet.assets:
+                self.latest.touch(asset)
+            else:
+                self.latest.forget(asset)
+        self.hub.touch()
+
+    def _hook_metrics(self) -> dict[str, tuple[str, str, float]]:
+        stats = self.dispatcher.stats()
+        return {
+            "tracker_hook_deliveries_total": ("counter", "Deliveries that a receiver accepted", stats.delivered),
+            "tracker_hook_failures_total": ("counter", "Attempts that failed", stats.failed),
+            "tracker_hook_dead_total": ("counter", "Deliveries put aside", stats.dead),
+            "tracker_hook_in_flight": ("gauge", "Attempts under way", stats.in_flight),
+        }
+
+    # Stopping
+
+    async def _drain(self, site: web.SockSite) -> None:
+        await site.stop()
+        self.writer.intake.close()
+        await self.writer.drain()
+        await asyncio.gather(self.sockets.close(), self.viewers.close())
+
+
+def tune_memory() -> None:
+    """The collector finds next to nothing in a batch of columns and costs a third of the throughput at its defaults."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+
+
+Announce = Callable[[Server], Awaitable[Any] | None]
+
+
+async def serve(settings: Settings, until: asyncio.Event, announce: Announce) -> bool:
+    """Run until the event is set. False: the server ended by itself, because something failed."""
+    async with Server(settings) as server:
+        tune_memory()
+        said = announce(server)
+        if said is not None:
+            await said
+        waiting = [asyncio.ensure_future(until.wait()), asyncio.ensure_future(server.failed.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+        return not server.failed.is_set()
+

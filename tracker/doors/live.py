@@ -1,0 +1,287 @@
+"""The door for viewers: `/v1/live`. One task reads what a viewer asks for, one writes; nobody else awaits its socket."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket as sockets
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from aiohttp import WSCloseCode, WSMsgType, web
+from msgspec import Meta, Struct
+
+from tracker.access.roles import CALLER, Caller, Kind, Role, require
+from tracker.domain.batch import DEGREE
+from tracker.doors.identity import check_origin
+from tracker.doors.keys import DATABASE, HUB
+from tracker.errors import InvalidField, TrackerError, edge
+from tracker.live.hub import Events, Follow, Hub, View
+from tracker.live.latest import Bounds
+from tracker.store.database import Database
+from tracker.wire import ids
+from tracker.wire.events import event_of
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+MAX_SUBSCRIPTIONS: Final = 16
+MAX_FOLLOWED: Final = 1_000
+DEFAULT_HZ: Final = 2.0
+MAX_HZ: Final = 20.0
+HEARTBEAT_S: Final = 25.0
+SEND_TIMEOUT_S: Final = 30.0
+EVENTS_AT_ONCE: Final = 200
+# Without this the kernel hides megabytes of lag from us, and "newest" would be old.
+NOTSENT_LOWAT_BYTES: Final = 16 * 1024
+WRITER_LIMIT_BYTES: Final = 32 * 1024
+
+Hz = Annotated[float, Meta(gt=0, le=MAX_HZ)]
+
+
+class _Filter(Struct, forbid_unknown_fields=True):
+    tags: list[str] = []
+
+
+class _AskView(Struct, tag="view", forbid_unknown_fields=True):
+    id: int
+    bbox: list[float]
+    zoom: float = 0.0
+    filter: _Filter = msgspec.field(default_factory=_Filter)
+    max_hz: Hz = DEFAULT_HZ
+
+
+class _AskFollow(Struct, tag="follow", forbid_unknown_fields=True):
+    id: int
+    assets: list[str]
+    max_hz: Hz = DEFAULT_HZ
+
+
+class _AskEvents(Struct, tag="events", forbid_unknown_fields=True):
+    id: int
+    after: str | None = None
+
+
+class _AskClose(Struct, tag="close", forbid_unknown_fields=True):
+    id: int
+
+
+_asks = msgspec.json.Decoder(_AskView | _AskFollow | _AskEvents | _AskClose)
+
+
+class Viewers:
+    """The open sockets of viewers, to close those whose credential ends. One per server."""
+
+    def __init__(self) -> None:
+        self._viewers: set[_Viewer] = set()
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def add(self, viewer: "_Viewer") -> None:
+        self._viewers.add(viewer)
+
+    def discard(self, viewer: "_Viewer") -> None:
+        self._viewers.discard(viewer)
+
+    def revoked(self, token_id: int) -> None:
+        self._end([viewer for viewer in self._viewers if viewer.caller.token_id == token_id])
+
+    def session_ended(self, session: bytes) -> None:
+        self._end([viewer for viewer in self._viewers if viewer.caller.session == session])
+
+    def _end(self, viewers: "list[_Viewer]") -> None:
+        for viewer in viewers:
+            viewer.end(4401, b"the session or token has ended")
+
+    async def close(self) -> None:
+        closing = [viewer.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again") for viewer in self._viewers]
+        if closing:
+            await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
+
+
+VIEWERS: Final = web.AppKey("viewers", Viewers)
+
+
+def bounds_of(bbox: list[float]) -> Bounds:
+    """A box in the integers of positions.
+
+    Raises:
+        InvalidField: not four finite numbers in range.
+    """
+    if len(bbox) != 4 or not all(map(math.isfinite, bbox)):
+        raise InvalidField("bbox must be four finite numbers: west, south, east, north", field="bbox")
+    west, south, east, north = bbox
+    if not (-90 <= south <= north <= 90):
+        raise InvalidField("bbox: south and north must be within ±90 and in this order", field="bbox")
+    if east - west >= 360:
+        west, east = -180.0, 180.0
+    west, east = _wrapped(west), _wrapped(east)
+    # Rounded outwards by less than a centimetre, so that an asset on the edge is in.
+    return Bounds(*(int(fn(v * DEGREE)) for fn, v in ((math.floor, west), (math.floor, south), (math.ceil, east), (math.ceil, north))))
+
+
+def _wrapped(lon: float) -> float:
+    """A map that was panned around the world names longitudes beyond 180."""
+    return lon if -180 <= lon <= 180 else (lon + 180) % 360 - 180
+
+
+@dataclass(slots=True, eq=False)
+class _Viewer:
+    """One socket and what it is subscribed to."""
+
+    ws: web.WebSocketResponse
+    caller: Caller
+    hub: Hub
+    database: Database
+    subscriptions: dict[int, View | Follow | Events] = field(default_factory=dict)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: "asyncio.Task[bool] | None" = None
+
+    def end(self, code: int, reason: bytes) -> None:
+        """Close from outside of the reading task."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self.ws.close(code=code, message=reason), name="close-viewer")
+
+    # Reading
+
+    async def read(self) -> None:
+        async for message in self.ws:
+            if message.type is not WSMsgType.TEXT:
+                await self.say_error("malformed", "send JSON text", None)
+                continue
+            try:
+                self._ask(_asks.decode(message.data))
+            except TrackerError as error:
+                await self.say_error(getattr(error, "code", "bad_request"), error.message, None)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                await self.say_error("malformed", str(error)[:200], None)
+
+    def _ask(self, ask: _AskView | _AskFollow | _AskEvents | _AskClose) -> None:
+        if isinstance(ask, _AskClose):
+            self.subscriptions.pop(ask.id, None)
+            return
+        if ask.id not in self.subscriptions and len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise InvalidField(f"one socket has at most {MAX_SUBSCRIPTIONS} subscriptions; close one", field="id")
+        self.subscriptions[ask.id] = self._subscription(ask)
+        self.asked.set()
+
+    def _subscription(self, ask: _AskView | _AskFollow | _AskEvents) -> View | Follow | Events:
+        if isinstance(ask, _AskView):
+            return View(ask.id, bounds_of(ask.bbox), frozenset(ask.filter.tags), 1 / ask.max_hz)
+        if isinstance(ask, _AskFollow):
+            if len(ask.assets) > MAX_FOLLOWED:
+                raise InvalidField(f"at most {MAX_FOLLOWED:,} assets can be followed; use a view", field="assets")
+            numbers = sorted({ids.number_of(ids.ASSET, each, "assets") for each in ask.assets})
+            return Follow(ask.id, np.array(numbers, np.int64), 1 / ask.max_hz)
+        after = self.hub.feed.last_id if ask.after is None else ids.number_of(ids.EVENT, ask.after, "after")
+        return Events(ask.id, after)
+
+    async def say_error(self, code: str, text: str, about: int | None) -> None:
+        body = {"type": "error", "code": code, "message": text, **({} if about is None else {"id": about})}
+        await self._send(msgspec.json.encode(body))
+
+    # Writing
+
+    async def write(self) -> None:
+        """Show each subscription what is new, when it is due and the socket has room."""
+        loop = asyncio.get_running_loop()
+        while True:
+            tick = asyncio.ensure_future(self.hub.wait_tick())  # before looking, so that no change falls between
+            try:
+                self.asked.clear()
+                next_due = await self._show_due(loop.time())
+                await self._wait(tick, None if next_due is None else max(0.0, next_due - loop.time()))
+            finally:
+                tick.cancel()
+
+    async def _wait(self, tick: "asyncio.Future[None]", within_s: float | None) -> None:
+        asked = asyncio.ensure_future(self.asked.wait())
+        try:
+            await asyncio.wait([tick, asked], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+
+    async def _show_due(self, now: float) -> float | None:
+        """Send what is due; returns when the next subscription that has something to show will be."""
+        waits: list[float] = []
+        for subscription in list(self.subscriptions.values()):
+            if isinstance(subscription, Events):
+                await self._show_events(subscription)
+            elif subscription.seen < self.hub.latest.now or subscription.seen < 0:
+                if subscription.due > now:
+                    waits.append(subscription.due)
+                    continue
+                subscription.due = now + subscription.period_s
+                message = subscription.message(self.hub)
+                if message is not None and self.subscriptions.get(subscription.id) is subscription:
+                    await self._send(message)
+        return min(waits, default=None)
+
+    async def _show_events(self, subscription: Events) -> None:
+        while self.subscriptions.get(subscription.id) is subscription:
+            found = self.hub.feed.after(subscription.after, EVENTS_AT_ONCE)
+            if found is None:
+                rows = await self.database.rows("events_after", subscription.after, EVENTS_AT_ONCE)
+                found = [(row["id"], msgspec.json.encode(event_of(row))) for row in rows]
+            if not found:
+                return
+            for event_id, event in found:
+                await self._send(subscription.frame(event))
+                subscription.after = event_id
+
+    async def _send(self, message: bytes) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self.ws.send_frame(message, WSMsgType.TEXT)
+
+
+def _bound_lag(request: web.Request) -> None:
+    transport = request.transport
+    raw = transport.get_extra_info("socket") if transport is not None else None
+    if raw is not None and hasattr(sockets, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # not every kernel has it; then lag is merely less visible
+            raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+
+
+@require(Role.VIEWER)
+async def live(request: web.Request) -> web.StreamResponse:
+    """The socket of one viewer."""
+    caller = request[CALLER]
+    if caller.kind is Kind.SESSION:
+        check_origin(request)
+    ws = web.WebSocketResponse(
+        max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S, writer_limit=WRITER_LIMIT_BYTES
+    )
+    _bound_lag(request)
+    await ws.prepare(request)
+    viewer, viewers = _Viewer(ws, caller, request.app[HUB], request.app[DATABASE]), request.app[VIEWERS]
+    viewers.add(viewer)
+    writing = asyncio.create_task(viewer.write(), name="viewer-writer")
+    writing.add_done_callback(lambda task: _writer_ended(task, viewer))
+    try:
+        await viewer.read()
+    finally:
+        viewers.discard(viewer)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    return ws
+
+
+def _writer_ended(task: "asyncio.Task[None]", viewer: _Viewer) -> None:
+    """A writer ends only by failing: the viewer must not stay connected and see nothing."""
+    error = None if task.cancelled() else task.exception()
+    if error is None or isinstance(error, ConnectionError):
+        return
+    if isinstance(error, TimeoutError):
+        viewer.end(4008, b"too slow: nothing was read for 30 s")
+    elif isinstance(error, TrackerError):
+        viewer.end(edge(error).close_code, b"the database is away; come again")
+    else:
+        log.error("action=viewer_failed", exc_info=error)
+        viewer.end(1011, b"the server failed; come again")
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/v1/live", live, allow_head=False)]
