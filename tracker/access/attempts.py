@@ -10,7 +10,7 @@ TABLE_SIZE: Final = 10_000
 
 
 class Attempts:
-    """Failures by address. When the table is full, the address that failed longest ago is forgotten: it has recovered most."""
+    """Failures by address. When the table is full, the address that failed longest ago is forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

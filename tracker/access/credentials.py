@@ -4,7 +4,7 @@ import secrets
 from hashlib import sha256
 from typing import Final
 
-TOKEN_PREFIX: Final = "trk_"
+TOKEN_PREFIX: Final = "trk_"  # noqa: S105 - what every token begins with
 MAX_SECRET_LENGTH: Final = 256
 
 

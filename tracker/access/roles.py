@@ -19,7 +19,7 @@ PUBLIC_MARK: Final = "is_public"
 
 
 class Role(enum.IntEnum):
-    """Each may do what the ones below may: a viewer reads, a dispatcher works with the fleet, an admin does everything."""
+    """Each may do what those below may: a viewer reads, a dispatcher works with the fleet, an admin does everything."""
 
     VIEWER = 1
     DISPATCHER = 2
@@ -38,7 +38,7 @@ class Role(enum.IntEnum):
 class Kind(enum.Enum):
     """The credential that a request came with."""
 
-    API_TOKEN = "api token"
+    API_TOKEN = "api token"  # noqa: S105 - its name
     SESSION = "session"
     DEVICE = "device token"
     GATEWAY = "gateway token"

@@ -1,4 +1,4 @@
-"""Sessions of browsers and the links that start them, as they stand in the tables. `Access` is the one that calls this."""
+"""Sessions of browsers and the links that start them, as they stand in the tables. Only `Access` calls this."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,12 +13,11 @@ LINK_LIFE: Final = timedelta(hours=24)
 LINK_PATH: Final = "/sign-in/"
 
 
-async def start(database: Database, hashed: bytes, caller: Caller) -> None:
-    """A session with the rights of the caller, which ends with the caller's token."""
-    assert caller.role is not None
+async def start(database: Database, hashed: bytes, caller: Caller, role: Role) -> None:
+    """A session of the caller, which ends with the caller's token."""
     expires_at = datetime.now(UTC) + SESSION_LIFE
     await database.execute(
-        "add_session", hashed, caller.account_id, caller.name, caller.role.label, caller.token_id, expires_at
+        "add_session", hashed, caller.account_id, caller.name, role.label, caller.token_id, expires_at
     )
 
 

@@ -136,7 +136,7 @@ class Access:
         return known
 
     def _session_hashes(self, cookie: str) -> list[bytes]:
-        """A session made with the preset token is kept under a hash that covers the token: changing the token ends it."""
+        """A session made with the preset token is kept under a hash that covers both: changing the token ends it."""
         plain = hash_of(cookie)
         return [plain] if self._preset is None else [plain, sha256(plain + self._preset).digest()]
 
@@ -145,10 +145,7 @@ class Access:
     async def create_token(self, name: str, kind: str, role: Role | None) -> tuple[int, str]:
         """A token of kind `api`, which has a role, or `gateway`, which has none. The number and the secret."""
         secret = new_token()
-        row: Mapping[str, Any] | None = await self._database.row(
-            "add_token", kind, name, hash_of(secret), role.label if role else None
-        )
-        assert row is not None
+        [row] = await self._database.rows("add_token", kind, name, hash_of(secret), role.label if role else None)
         return row["id"], secret
 
     async def revoke(self, token_id: int) -> None:
@@ -186,8 +183,8 @@ class Access:
 
     async def has_admin(self) -> bool:
         """Whether anybody can administer this server yet."""
-        row: Mapping[str, Any] | None = await self._database.row("has_admin")
-        return self._preset is not None or bool(row and row["known"])
+        [row] = await self._database.rows("has_admin")
+        return self._preset is not None or bool(row["known"])
 
     async def sign_in_link(self, name: str = "admin", role: Role = Role.ADMIN, account_id: int | None = None) -> str:
         """The path of a link that signs in once, within a day."""
@@ -209,7 +206,7 @@ class Access:
             raise Forbidden(f"This is a {caller.kind.value}; signing in needs an API token or a sign-in link.")
         cookie = new_secret()
         hashed = self._session_hashes(cookie)[-1 if caller.token_id is None else 0]
-        await sessions.start(self._database, hashed, caller)
+        await sessions.start(self._database, hashed, caller, caller.role)
         return cookie
 
     async def sign_out(self, cookie: str) -> None:

@@ -85,9 +85,7 @@ async def show_device(request: web.Request) -> web.StreamResponse:
     streams = await request.app[DATABASE].rows("streams_of_device", number)
     return answer({
         **form,
-        "streams": [
-            {"stream": row["name"], "seq": row["seq"], "gaps": row["gaps"], "opened_at": rfc3339(row["opened_at"])} for row in streams
-        ],
+        "streams": [_stream_form(row) for row in streams],
         "stream_count": streams[0]["known"] if streams else 0,
     })  # fmt: skip
 
@@ -194,6 +192,10 @@ def _form(row: Mapping[str, Any]) -> dict[str, Any]:
         "status_at": _time(row["status_at"]),
         "created_at": rfc3339(row["created_at"]),
     }
+
+
+def _stream_form(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"stream": row["name"], "seq": row["seq"], "gaps": row["gaps"], "opened_at": rfc3339(row["opened_at"])}
 
 
 def _reject_form(row: Mapping[str, Any]) -> dict[str, Any]:

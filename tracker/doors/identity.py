@@ -26,7 +26,7 @@ _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": ":80", "https": ":443"}
 
 @web.middleware
 async def identity_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Puts the caller into the request for handlers marked by `require`; an unmarked handler is a mistake and is for nobody."""
+    """Puts the caller into the request for handlers marked by `require`; an unmarked one is a mistake, for nobody."""
     target = request.match_info.handler
     if hasattr(target, ROLE_MARK):
         caller = await identify(request)

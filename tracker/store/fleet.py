@@ -52,7 +52,7 @@ class FleetStore:
         tokens_ended: Callable[[Sequence[int]], None],
         changed: Callable[[Collection[int], Collection[int]], None] | None = None,
     ) -> None:
-        """`changed` is told the numbers of assets and devices that are new, different or gone; memory is right by then."""
+        """`changed` is told which assets and devices are new, different or gone; memory is right by then."""
         self.database = database
         self._fleet = fleet
         self._tokens_ended = tokens_ended
@@ -123,7 +123,8 @@ class FleetStore:
         return _found(row, ids.ASSET, asset_id)
 
     async def delete_asset(self, asset_id: int, *, with_devices: bool) -> None:
-        """
+        """What was stored of it stays.
+
         Raises:
             NotFound: there is no such asset.
             Conflict: it has devices, and they are not to go with it.
@@ -134,7 +135,8 @@ class FleetStore:
             if row is not None:
                 if row["devices"] and not with_devices:
                     raise Conflict(
-                        f"The asset has {len(row['devices'])} devices: move or delete them first, or add ?devices=true to delete them too."
+                        f"The asset has {len(row['devices'])} devices: move or delete them first,"
+                        " or add ?devices=true to delete them too."
                     )
                 await change.connection.execute(sql("delete_asset"), asset_id)
                 await _delete_devices(change, row["devices"])
@@ -206,7 +208,8 @@ class FleetStore:
         _found(row, ids.DEVICE, device_id)
 
     async def add_device_token(self, device_id: int, token_hash: bytes) -> int:
-        """
+        """A further token of a device: its number.
+
         Raises:
             NotFound: there is no such device.
             Conflict: it has two tokens already.
@@ -234,7 +237,8 @@ class FleetStore:
             await change.connection.execute(sql("revoke_tokens"), change.ended_tokens)
 
     async def add_command(self, device_id: int, name: str, args: dict[str, Any]) -> int:
-        """
+        """Stores a command for a device: its number.
+
         Raises:
             NotFound: there is no such device.
             Conflict: it has not answered 100 earlier ones.

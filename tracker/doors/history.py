@@ -1,0 +1,264 @@
+"""Where the fleet is and was: `/v1/positions`, and an asset's track and visits."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from aiohttp import web
+
+from tracker.access.roles import Role, require
+from tracker.domain.batch import DEGREE
+from tracker.domain.fix import OLDEST_MS
+from tracker.doors.assets import FLEET_STORE
+from tracker.doors.keys import DATABASE, HUB
+from tracker.doors.live import bounds_of
+from tracker.doors.paging import id_of, limit_of, only, path_id, time_of
+from tracker.doors.problems import answer, problem
+from tracker.doors.stream import stream
+from tracker.errors import InvalidField, RequestError
+from tracker.live.latest import Bounds
+from tracker.store import history
+from tracker.wire import ids
+from tracker.wire.times import parse_when, rfc3339, to_ms
+from tracker.wire.track_export import CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
+
+DEFAULT_TRACK_MS: Final = 24 * 3600 * 1000
+LAST_MS: Final = 253_402_300_799_999  # of the year 9999
+MAX_ID_DIGITS: Final = 18
+MAX_TOLERANCE_M: Final = 1e6
+FEATURES_AT_ONCE: Final = 500
+GEOJSON: Final = "application/geo+json"
+
+FORMATS: Final[Mapping[str, str]] = {
+    GeoJsonTrack.extension: GeoJsonTrack.media_type,
+    CsvTrack.extension: CsvTrack.media_type,
+    GpxTrack.extension: GpxTrack.media_type,
+}
+_BY_MEDIA_TYPE: Final = {
+    **{media_type: name for name, media_type in FORMATS.items()},
+    "application/json": "geojson",
+    "application/*": "geojson",
+    "text/*": "csv",
+    "*/*": "geojson",
+}
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/v1/positions", positions, allow_head=False),
+        web.get("/v1/assets/{id}/track", track, allow_head=False),
+        web.get("/v1/assets/{id}/visits", visits),
+    ]
+
+
+# Positions -----------------------------------------------------------------------------------------------------------
+
+
+@require(Role.VIEWER)
+async def positions(request: web.Request) -> web.StreamResponse:
+    """The fleet now, from memory, or at a moment, from history."""
+    only(request, "bbox", "at")
+    bounds = _bounds(request.query.get("bbox"))
+    at_ms = time_of(request, "at")
+    if at_ms is None:
+        return await stream(request, GEOJSON, _collection(_now(request, bounds)))
+    box = (
+        None
+        if bounds is None
+        else (bounds.west / DEGREE, bounds.south / DEGREE, bounds.east / DEGREE, bounds.north / DEGREE)
+    )
+    rows = await history.positions_at(request.app[DATABASE], at_ms, box)
+    return await stream(request, GEOJSON, _collection(map(_state, rows)))
+
+
+def _bounds(text: str | None) -> Bounds | None:
+    if not text:
+        return None
+    try:
+        return bounds_of([float(part) for part in text.split(",")])
+    except ValueError:
+        raise RequestError("bbox must be four finite numbers: west,south,east,north.", field="bbox") from None
+    except InvalidField as error:
+        raise RequestError(error.message, field="bbox") from error
+
+
+def _now(request: web.Request, bounds: Bounds | None) -> Iterable[dict[str, Any]]:
+    latest = request.app[HUB].latest
+    assets = np.array([number for number in latest.fleet.assets if latest.known(number)], dtype=np.int64)
+    shown = assets if bounds is None else latest.within(assets, bounds)
+    # One that is deleted while this is being sent is left out.
+    return (latest.state(number) for number in shown.tolist() if latest.known(number))
+
+
+def _state(row: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = {} if row["attributes"] is None else {"attributes": row["attributes"]}
+    return {
+        "id": ids.public_id(ids.ASSET, row["asset"]),
+        "name": row["name"],
+        "tags": sorted(row["tags"]),
+        "device": ids.public_id(ids.DEVICE, row["device"]),
+        "fix_time": rfc3339(row["fix_time"]),
+        **{name: row[name] for name in ("lon", "lat", "alt_m", "speed_mps", "course_deg", "accuracy_m")},
+        **attributes,
+    }
+
+
+async def _collection(states: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    yield b'{"type":"FeatureCollection","features":['
+    lead = b""
+    waiting: list[bytes] = []
+    for state in states:
+        waiting.append(msgspec.json.encode(_feature(state)))
+        if len(waiting) == FEATURES_AT_ONCE:
+            yield lead + b",".join(waiting)
+            waiting, lead = [], b","
+    yield (lead + b",".join(waiting) if waiting else b"") + b"]}"
+
+
+def _feature(state: dict[str, Any]) -> dict[str, Any]:
+    lon, lat = state.pop("lon"), state.pop("lat")
+    return {
+        "type": "Feature",
+        "id": state["id"],
+        "geometry": {"type": "Point", "coordinates": [lon, lat]},
+        "properties": state,
+    }
+
+
+# Tracks --------------------------------------------------------------------------------------------------------------
+
+
+@require(Role.VIEWER)
+async def track(request: web.Request) -> web.StreamResponse:
+    """Every fix between two instants, both inclusive; without them, of the last 24 hours."""
+    only(request, "from", "to", "tolerance_m", "quality", "format")
+    wanted = _format(request)
+    if wanted is None:
+        return problem(406, "not_acceptable", f"A track comes as {', '.join(FORMATS)}; choose by ?format= or Accept.")
+    from_ms, to_ms_ = _span(request)
+    tolerance_m = _tolerance_m(request, wanted)
+    trusted = _trusted(request)
+    asset = await request.app[FLEET_STORE].asset(path_id(request, ids.ASSET))
+    subject = Subject(asset["id"], asset["name"])
+    encoder: Encoder
+    if wanted == CsvTrack.extension:
+        encoder = CsvTrack()
+    elif wanted == GpxTrack.extension:
+        encoder = GpxTrack(subject)
+    else:
+        encoder = GeoJsonTrack(subject, tolerance_m)
+    fixes = history.track(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
+    filename = None if wanted == GeoJsonTrack.extension else f"{subject.id}.{wanted}"
+    return await stream(request, FORMATS[wanted], _document(encoder, fixes), filename)
+
+
+async def _document(encoder: Encoder, fixes: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    head = encoder.begin()
+    async for rows in fixes:
+        yield head + encoder.fixes(rows)
+        head = b""
+    yield head
+    for part in encoder.end():
+        yield part
+
+
+def _format(request: web.Request) -> str | None:
+    """By `?format=`, else the best of Accept that there is; None when there is none."""
+    asked = request.query.get("format")
+    if asked:
+        return asked if asked in FORMATS else None
+    accepted = request.headers.get("Accept", "*/*")
+    wishes = sorted(
+        (_quality(wish), -place, wish.partition(";")[0].strip())
+        for place, wish in enumerate(accepted.lower().split(","))
+    )
+    return next(
+        (_BY_MEDIA_TYPE[media] for quality, _, media in reversed(wishes) if quality > 0 and media in _BY_MEDIA_TYPE),
+        None,
+    )
+
+
+def _quality(wish: str) -> float:
+    _, found, text = wish.replace(" ", "").partition(";q=")
+    try:
+        return float(text.partition(";")[0]) if found else 1.0
+    except ValueError:
+        return 0.0
+
+
+def _span(request: web.Request) -> tuple[int, int]:
+    from_ms, to_ms_ = time_of(request, "from"), time_of(request, "to")
+    now_ms = int(time.time() * 1000)
+    if to_ms_ is None:
+        # A device's clock may be ahead by up to a day; what it said is stored, with a flag.
+        to_ms_ = max(now_ms, from_ms or 0) + DEFAULT_TRACK_MS
+        from_ms = now_ms - DEFAULT_TRACK_MS if from_ms is None else from_ms
+    from_ms = to_ms_ - DEFAULT_TRACK_MS if from_ms is None else from_ms
+    if from_ms > to_ms_:
+        raise InvalidField("from must not be after to.", field="from")
+    return max(from_ms, OLDEST_MS), min(to_ms_, LAST_MS)
+
+
+def _tolerance_m(request: web.Request, wanted: str) -> float:
+    text = request.query.get("tolerance_m")
+    if not text:
+        return 0.0
+    try:
+        tolerance_m = float(text)
+    except ValueError:
+        tolerance_m = math.nan
+    if not 0 <= tolerance_m <= MAX_TOLERANCE_M:
+        raise InvalidField(f"tolerance_m must be a number from 0 to {MAX_TOLERANCE_M:.0f}.", field="tolerance_m")
+    if wanted != GeoJsonTrack.extension:
+        raise InvalidField("tolerance_m is for geojson; csv and gpx have every fix.", field="tolerance_m")
+    return tolerance_m
+
+
+def _trusted(request: web.Request) -> bool:
+    quality = request.query.get("quality") or "all"
+    if quality not in ("all", "trusted"):
+        raise InvalidField("quality must be all or trusted.", field="quality")
+    return quality == "trusted"
+
+
+# Visits --------------------------------------------------------------------------------------------------------------
+
+
+@require(Role.VIEWER)
+async def visits(request: web.Request) -> web.StreamResponse:
+    """The stays that overlap a time, in the order of entering."""
+    only(request, "from", "to", "geofence", "after", "limit")
+    limit, after = limit_of(request), _place(request.query.get("after"))
+    from_ms, to_ms_, geofence = (
+        time_of(request, "from"),
+        time_of(request, "to"),
+        id_of(request, ids.GEOFENCE, "geofence"),
+    )
+    asset = path_id(request, ids.ASSET)
+    await request.app[FLEET_STORE].asset(asset)
+    rows = await history.visits(request.app[DATABASE], asset, after, from_ms, to_ms_, geofence, limit + 1)
+    following = f"{to_ms(rows[limit - 1]['enter_time'])}.{rows[limit - 1]['id']}" if len(rows) > limit else None
+    return answer({"visits": [_visit(row) for row in rows[:limit]], "next": following})
+
+
+def _place(after: str | None) -> tuple[int, int]:
+    """The last entering shown and its id: where the next page goes on."""
+    if not after:
+        return OLDEST_MS, 0
+    when, _, number = after.partition(".")
+    if not number.isascii() or not number.isdigit() or len(number) > MAX_ID_DIGITS:
+        raise InvalidField("after must be the value of next from the page before.", field="after")
+    return parse_when(when, "after"), int(number)
+
+
+def _visit(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": ids.public_id(ids.VISIT, row["id"]),
+        "geofence": {"id": ids.public_id(ids.GEOFENCE, row["geofence"]), "name": row["geofence_name"]},
+        "enter_time": rfc3339(row["enter_time"]),
+        "exit_time": None if row["exit_time"] is None else rfc3339(row["exit_time"]),
+        **({"initial": True} if row["initial"] else {}),
+    }
