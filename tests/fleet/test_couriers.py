@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import shapely
@@ -71,7 +72,7 @@ def test_other_seeds_are_other_lives(streets: Streets) -> None:
 def test_one_shift_goes_over_into_the_next_without_a_leap(streets: Streets, mode: Mode) -> None:
     courier = Courier(streets, mode, "over")
     truths = drive(courier, NOON_S, round(2 * SHIFT_S), 2.0)
-    for before, now in zip(truths, truths[1:], strict=False):
+    for before, now in pairwise(truths):
         step_m = math.dist(streets.plane.to_xy(now.lon, now.lat), streets.plane.to_xy(before.lon, before.lat))
         assert step_m <= 2.0 * FASTEST_MPS[mode]
 

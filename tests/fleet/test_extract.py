@@ -1,9 +1,9 @@
+import importlib.util
 import sys
 
 import pytest
 
 from tracker.errors import SetupError
-from tracker.fleet import extract as extract_module
 from tracker.fleet.extract import Extract, extract_path, read_extract
 
 
@@ -22,7 +22,7 @@ def test_every_street_node_has_a_place(extract: Extract) -> None:
 
 
 def test_a_missing_extract_is_answered_with_the_line_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"pip install 'tracker\[demo\]'"):
         extract_path()
 

@@ -7,30 +7,31 @@ from hypothesis import strategies as st
 from tracker.fleet.profile import Limits, Profile
 
 LIMITS = Limits(12.0, 1.5, 2.0)
+Made = tuple[Profile, float, list[float]]
 
 
 @st.composite
-def profiles(draw: st.DrawFn) -> tuple[Profile, float, dict[int, float], list[float]]:
-    """(profile, length, halts, cap per stretch)"""
+def profiles(draw: st.DrawFn) -> Made:
+    """A profile, its line's length, and the caps of its stretches."""
     lengths = draw(st.lists(st.floats(0.01, 400), min_size=1, max_size=12))
     caps = [draw(st.floats(0.5, 12)) for _ in lengths]
     joints = [draw(st.floats(0.5, 12)) for _ in range(len(lengths) + 1)]
     inner = list(range(1, len(lengths)))
     halts = draw(st.dictionaries(st.sampled_from(inner), st.floats(1, 30), max_size=3)) if inner else {}
-    return Profile(lengths, caps, joints, halts, LIMITS), sum(lengths), halts, caps
+    return Profile(lengths, caps, joints, halts, LIMITS), sum(lengths), caps
 
 
 @given(profiles())
-def test_a_profile_covers_its_whole_line_and_stands_at_both_ends(made: tuple[Profile, float, dict[int, float], list[float]]) -> None:
-    profile, length_m, _, _ = made
+def test_a_profile_covers_its_whole_line_and_stands_at_both_ends(made: Made) -> None:
+    profile, length_m, _ = made
     assert profile.length_m == pytest.approx(length_m, abs=1e-6 * length_m + 1e-6)
     assert profile.at(-1.0) == (0.0, 0.0)
     assert profile.at(profile.duration_s + 1.0) == (profile.length_m, 0.0)
 
 
 @given(profiles())
-def test_speed_never_jumps_and_distance_never_shrinks(made: tuple[Profile, float, dict[int, float], list[float]]) -> None:
-    profile, _, _, caps = made
+def test_speed_never_jumps_and_distance_never_shrinks(made: Made) -> None:
+    profile, _, caps = made
     step_s = max(0.05, profile.duration_s / 400)
     before_m, before_mps = profile.at(0.0)
     for i in range(1, math.ceil(profile.duration_s / step_s) + 2):

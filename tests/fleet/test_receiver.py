@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ def test_errors_are_larger_beside_walls() -> None:
 
 def test_errors_wander_instead_of_leaping() -> None:
     readings = listen(CALM, MOVING, 500, every_s=1.0)
-    steps = [math.dist((a.lon, a.lat), (b.lon, b.lat)) for a, b in zip(readings, readings[1:], strict=False)]
+    steps = [math.dist((a.lon, a.lat), (b.lon, b.lat)) for a, b in pairwise(readings)]
     assert max(steps) * 111_195 < 4.0
     assert max(map(error_m, readings)) > 3.0
 
@@ -102,7 +103,9 @@ def test_the_same_seed_hears_the_same(seed: str, grade: str) -> None:
 
 
 @given(st.floats(-180, 180), st.floats(-90, 90), st.floats(0, 300), st.floats(0, 359.99), st.text(max_size=4))
-def test_every_reading_is_one_that_the_server_takes(lon: float, lat: float, speed: float, course: float, seed: str) -> None:
+def test_every_reading_is_one_that_the_server_takes(
+    lon: float, lat: float, speed: float, course: float, seed: str
+) -> None:
     for reading in listen(GRADES["old phone"], Truth(lon, lat, speed, course, 9000.0, 1.0), 10, seed):
         assert -180 <= reading.lon <= 180
         assert -90 <= reading.lat <= 90

@@ -20,9 +20,8 @@ def test_the_real_lines_run_there_and_back(extract: Extract, streets: Streets) -
 
 
 def test_a_tram_keeps_to_its_track(extract: Extract, streets: Streets, fleet: list[Tram]) -> None:
-    tracks = shapely.STRtree(
-        [shapely.LineString([streets.plane.to_xy(*extract.nodes[n]) for n in run.nodes]) for run in extract.tracks.values()]
-    )
+    runs = [[streets.plane.to_xy(*extract.nodes[node]) for node in run.nodes] for run in extract.tracks.values()]
+    tracks = shapely.STRtree([shapely.LineString(run) for run in runs])
     truths = [fleet[0].at(t) for t in range(0, 2000, 3)]
     points = shapely.points([streets.plane.to_xy(truth.lon, truth.lat) for truth in truths])
     _, distances = tracks.query_nearest(points, return_distance=True, all_matches=False)

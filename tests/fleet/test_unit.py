@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ NOW_S = 1_790_000_000.0
 
 
 def member(streets: Streets, habit: Habit = Habit.STEADY) -> Member:
-    return Member("Aino", ("courier", "bike"), Courier(streets, Mode.BIKE, "1/Aino"), GRADES["phone"], habit, battery=True)
+    aino = Courier(streets, Mode.BIKE, "1/Aino")
+    return Member("Aino", ("courier", "bike"), aino, GRADES["phone"], habit, battery=True)
 
 
 def looks(unit: Unit, seconds: float, speed: float = 1.0) -> list[dict[str, Any]]:
@@ -43,7 +45,7 @@ def test_every_fix_is_one_that_the_sdk_takes(streets: Streets) -> None:
 
 def test_fixes_come_every_few_seconds_while_moving_and_have_gaps_under_roofs(streets: Streets) -> None:
     times = [fix["time"] / 1000 for fix in looks(Unit(member(streets), 1), 5400)]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert sorted(gaps)[len(gaps) // 2] <= 5.0
     assert any(30 <= gap <= 200 for gap in gaps)
     assert max(gaps) < 240
@@ -52,7 +54,7 @@ def test_fixes_come_every_few_seconds_while_moving_and_have_gaps_under_roofs(str
 def test_no_fix_is_farther_from_the_last_than_its_speed_and_errors_allow(streets: Streets) -> None:
     unit = Unit(member(streets), 1)
     fixes = looks(unit, 3600)
-    for before, after in zip(fixes, fixes[1:], strict=False):
+    for before, after in pairwise(fixes):
         step_m = ((after["lon"] - before["lon"]) ** 2 * 0.2475 + (after["lat"] - before["lat"]) ** 2) ** 0.5 * 111_195
         errors_m = 4 * (before["accuracy_m"] + after["accuracy_m"])
         assert step_m <= 7.5 * (after["time"] - before["time"]) / 1000 + errors_m

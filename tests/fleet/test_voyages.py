@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,14 +40,14 @@ def test_vectors_keep_their_place(lon: float, lat: float) -> None:
 
 @given(st.lists(st.tuples(lons, lats), min_size=2, max_size=6), st.floats(0, 1))
 def test_every_point_of_a_course_lies_between_its_way_points(points: list[tuple[float, float]], share: float) -> None:
-    legs = [distance_m(a, b) for a, b in zip(points, points[1:], strict=False)]
+    legs = [distance_m(a, b) for a, b in pairwise(points)]
     if not all(1_000 < leg < 19_000_000 for leg in legs):
         return  # a course has legs, and none to the antipodes
     course = Course(points)
     assert course.length_m == pytest.approx(sum(legs))
     place = course.at(share * course.length_m)
     nearest = min(
-        distance_m(a, place) + distance_m(place, b) - leg for a, b, leg in zip(points, points[1:], legs, strict=False)
+        distance_m(a, place) + distance_m(place, b) - leg for (a, b), leg in zip(pairwise(points), legs, strict=True)
     )
     assert nearest < 1.0
 

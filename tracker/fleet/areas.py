@@ -6,7 +6,8 @@ from tracker.fleet.lanes import AIRPORTS, Point
 
 AIRPORT_RADIUS_M: Final = 4000.0
 
-# Corners in order; the ring is closed when it is sent. Drawn around the streets that surround a place, not only its paving.
+# Corners in order; the ring is closed when it is sent. Drawn around the streets beside a place, not its paving alone.
+# fmt: off
 POLYGONS: Final[dict[str, tuple[Point, ...]]] = {
     "Central Station": (
         (24.9393, 60.1699), (24.9435, 60.1702), (24.9429, 60.1728), (24.9398, 60.1728), (24.9391, 60.1712),
@@ -23,6 +24,7 @@ POLYGONS: Final[dict[str, tuple[Point, ...]]] = {
     "Suomenlinna quay": ((24.9838, 60.1484), (24.9860, 60.1484), (24.9860, 60.1497), (24.9838, 60.1497)),
     "Tallinn Old City Harbour": ((24.7550, 59.4430), (24.7750, 59.4430), (24.7750, 59.4520), (24.7550, 59.4520)),
 }
+# fmt: on
 CIRCLES: Final[dict[str, tuple[Point, float]]] = {
     "Depot Vuorikatu": ((24.9466, 60.1716), 120.0),
     "Depot Simonkatu": ((24.9365, 60.1697), 100.0),

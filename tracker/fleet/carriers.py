@@ -1,4 +1,4 @@
-"""How a unit's fixes reach the server: each habit does its mischief beneath the device SDK, whose buffer and lanes then do real work."""
+"""How fixes reach the server. Each habit does its mischief beneath the SDK, so that buffers and lanes really work."""
 
 import errno
 import socket

@@ -86,8 +86,14 @@ class Courier:
         if phase.place:
             attributes["place"] = phase.place
         return Truth(
-            lon, lat, spot.speed_mps, spot.course_deg, None, spot.obstruction,
-            spot.covered or phase.covered(time_s), attributes,
+            lon,
+            lat,
+            spot.speed_mps,
+            spot.course_deg,
+            None,
+            spot.obstruction,
+            spot.covered or phase.covered(time_s),
+            attributes,
         )
 
     def _spot(self, phase: Phase, time_s: float) -> Spot:

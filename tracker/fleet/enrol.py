@@ -1,4 +1,4 @@
-"""What a fleet needs before its first fix: devices with tokens, tags on their assets, and geofences. By name, so once."""
+"""What a fleet needs before its first fix: devices with tokens, tags on their assets, geofences. By name, so once."""
 
 import asyncio
 from collections.abc import Sequence

@@ -73,8 +73,9 @@ def extract_path() -> Path:
 def read_extract(path: Path) -> Extract:
     """One pass over the file: nodes come before ways, ways before relations."""
     try:
-        from osmium import FileProcessor
-        from osmium.osm import Node, Relation, Way
+        # Only the demonstration has osmium installed.
+        from osmium import FileProcessor  # noqa: PLC0415
+        from osmium.osm import Node, Relation, Way  # noqa: PLC0415
     except ImportError as exc:
         raise SetupError(f"the demonstration fleet needs osmium to read its streets: {INSTALL_LINE}") from exc
     reader = _Reader()

@@ -36,8 +36,12 @@ class Profile:
     __slots__ = ("_acceleration", "_distance", "_speed", "_time", "duration_s", "length_m")
 
     def __init__(
-        self, lengths_m: Sequence[float], speeds_mps: Sequence[float], joints_mps: Sequence[float],
-        halts_s: Mapping[int, float], limits: Limits,
+        self,
+        lengths_m: Sequence[float],
+        speeds_mps: Sequence[float],
+        joints_mps: Sequence[float],
+        halts_s: Mapping[int, float],
+        limits: Limits,
     ) -> None:
         """`speeds_mps` per stretch, `joints_mps` per joint (one more than stretches), `halts_s` by joint."""
         self._time: list[float] = []

@@ -12,7 +12,7 @@ from tracker.fleet.profile import Limits, Profile
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Where a ride goes: vertices with their obstruction, and between them stretches with a speed and perhaps a roof."""
+    """Where a ride goes: vertices with their obstruction, between them stretches with a speed and perhaps a roof."""
 
     xs: Sequence[float]
     ys: Sequence[float]

@@ -20,6 +20,7 @@ from tracker.fleet.voyages import Flight, Ship
 
 TRAMS: Final = 8
 # Ten couriers hold this mixture; the next ten hold it again.
+# fmt: off
 MIXTURE: Final = (
     Mode.BIKE, Mode.CAR, Mode.BIKE, Mode.FOOT, Mode.BIKE, Mode.CAR, Mode.BIKE, Mode.BIKE, Mode.CAR, Mode.FOOT,
 )
@@ -29,6 +30,7 @@ PEOPLE: Final = (
     "Impi", "Sulo", "Lempi", "Ilmari", "Tyyne", "Arvo", "Meeri", "Otso", "Pihla", "Kaapo",
     "Ilta", "Eemeli", "Aava", "Joel", "Vilja", "Hugo", "Tuuli", "Leevi", "Seela", "Nuutti",
 )
+# fmt: on
 # Consumer receivers; the walls' part is what makes a downtown track look like one.
 GRADES: Final[dict[str, Grade]] = {
     "phone": Grade(2.2, 6.5, 45.0, 25.0, 3.0, 20.0),

@@ -44,9 +44,13 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+def unheard(_: Progress) -> None:
+    """For callers who want no progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """The simulated world's time against the clock's: at `speed` 1 they are the same, so a restart finds the fleet where it would be."""
+    """The simulated time against the clock; at `speed` 1 they are one, so a restart finds the fleet where it would be."""
 
     began_s: float
     speed: float
@@ -67,7 +71,7 @@ async def simulate(
     speed: float = 1.0,
     duration_s: float | None = None,
     backfill_s: float = 0.0,
-    on_progress: OnProgress = lambda progress: None,
+    on_progress: OnProgress = unheard,
 ) -> Progress:
     """Drive the fleet until `duration_s` is over, or until cancelled.
 
@@ -115,7 +119,13 @@ class _Fleet:
 
     @classmethod
     async def open(
-        cls, stack: AsyncExitStack, url: str, members: Sequence[Member], tokens: dict[str, str], world: World, seed: int,
+        cls,
+        stack: AsyncExitStack,
+        url: str,
+        members: Sequence[Member],
+        tokens: dict[str, str],
+        world: World,
+        seed: int,
         on_progress: OnProgress,
     ) -> "_Fleet":
         """With every carrier open; `stack` closes them."""
@@ -123,9 +133,9 @@ class _Fleet:
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         buffers = Path(stack.enter_context(TemporaryDirectory(prefix="tracker-fleet-")))
         for number, member in enumerate(members):
-            carries = carrier(
-                member.habit, url, tokens[member.name], session, fleet._stop_noted(member.name), buffers / f"{number}.db"
-            )
+            on_stop = fleet._stop_noted(member.name)
+            buffer = buffers / f"{number}.db"
+            carries = carrier(member.habit, url, tokens[member.name], session, on_stop, buffer)
             await carries.open()
             stack.push_async_callback(carries.close)
             fleet._carriers.append(carries)

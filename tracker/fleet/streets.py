@@ -1,4 +1,4 @@
-"""Downtown as a graph to find one's way in: who may use which street in which direction, how fast, and what stands beside it.
+"""Downtown as a graph: who may use which street in which direction, how fast, and what stands beside it.
 
 Built once from the extract; afterwards it only answers. Each mode keeps its largest strongly connected part, so that
 whatever it may reach it may also leave.
@@ -30,6 +30,7 @@ class Mode(StrEnum):
     FOOT = "foot"
 
 
+# fmt: off
 _CAR_MPS: Final = {
     "primary": 11.0, "primary_link": 9.0, "secondary": 10.0, "tertiary": 9.0, "tertiary_link": 8.0,
     "unclassified": 8.0, "residential": 8.0, "living_street": 4.0, "service": 4.5,
@@ -38,6 +39,7 @@ _BIKE_MPS: Final = dict.fromkeys(_CAR_MPS, 5.5) | {"cycleway": 5.8, "path": 4.5,
 _FOOT_MPS: Final = dict.fromkeys(_CAR_MPS, 1.35) | {
     "footway": 1.4, "pedestrian": 1.4, "path": 1.35, "cycleway": 1.35, "steps": 0.7, "corridor": 1.2, "crossing": 1.4,
 }
+# fmt: on
 SPEEDS_MPS: Final[dict[Mode, dict[str, float]]] = {Mode.CAR: _CAR_MPS, Mode.BIKE: _BIKE_MPS, Mode.FOOT: _FOOT_MPS}
 # The keys that may forbid a mode, the most specific last.
 ACCESS_KEYS: Final[dict[Mode, tuple[str, ...]]] = {

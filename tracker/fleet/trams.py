@@ -54,9 +54,7 @@ class Tram:
         spot = direction.ride.at(since_s)
         lon, lat = self._streets.plane.to_lonlat(spot.x, spot.y)
         attributes: dict[str, object] = {"line": self.line, "towards": direction.towards}
-        return Truth(
-            lon, lat, spot.speed_mps, spot.course_deg, None, spot.obstruction, spot.covered, attributes
-        )
+        return Truth(lon, lat, spot.speed_mps, spot.course_deg, None, spot.obstruction, spot.covered, attributes)
 
 
 def tram_lines(extract: Extract, streets: Streets) -> dict[str, tuple[Direction, Direction]]:

@@ -63,8 +63,11 @@ class Unit:
             used = ((world_s + self._charged_s) % BATTERY_LASTS_S) / BATTERY_LASTS_S
             attributes["battery"] = round(1.0 - 0.9 * used, 2)
         fix = {
-            "lon": round(reading.lon, 7), "lat": round(reading.lat, 7), "time": time_ms,
-            "accuracy_m": round(reading.accuracy_m, 1), "speed_mps": round(reading.speed_mps * speed, 2),
+            "lon": round(reading.lon, 7),
+            "lat": round(reading.lat, 7),
+            "time": time_ms,
+            "accuracy_m": round(reading.accuracy_m, 1),
+            "speed_mps": round(reading.speed_mps * speed, 2),
             "attributes": attributes,
         }
         if reading.course_deg is not None:
