@@ -35,7 +35,9 @@ async def test_files_are_applied_in_order_and_only_once(empty: asyncpg.Connectio
 
 async def test_what_was_applied_is_written_down(empty: asyncpg.Connection, migrations: Path) -> None:
     await migrate(empty, migrations)
-    rows = await empty.fetch("SELECT *, now() - applied_at < '1 minute' AS recent FROM schema_migration ORDER BY version")
+    rows = await empty.fetch(
+        "SELECT *, now() - applied_at < '1 minute' AS recent FROM schema_migration ORDER BY version"
+    )
     assert [(row["version"], row["name"], len(row["sha256"]), row["recent"]) for row in rows] == [
         (1, "first", 64, True),
         (2, "second", 64, True),

@@ -150,7 +150,9 @@ async def test_a_start_that_fails_shows_the_end_of_the_log_and_gives_the_directo
     await started.stop()
     overrides = data / "postgres" / "postgresql.auto.conf"
     overrides.write_text("no_such_setting = 1\n")
-    with pytest.raises(StoreError, match='(?s)PostgreSQL did not start.*unrecognized configuration parameter "no_such_se'):
+    with pytest.raises(
+        StoreError, match=r"(?s)PostgreSQL did not start.*unrecognized configuration parameter .no_such_setting"
+    ):
         await started.start()
     overrides.write_text("")
     await started.start()
@@ -208,7 +210,7 @@ async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data
     assert postmaster is not None
     reader = await asyncpg.connect(started.url())
     os.kill(postmaster.pid, signal.SIGTERM)  # waits for its clients, so it is stopping for as long as we like
-    os.close(started._lock or -1)  # noqa: SLF001 - as if the server had been killed at this point
+    os.close(started._lock or -1)
     successor = PrivateCluster(data, throwaway=True)
     start = asyncio.create_task(successor.start(), name="start")
     async with asyncio.timeout(10):
@@ -217,7 +219,7 @@ async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data
     assert not start.done()
     await reader.close()
     assert await answer(await start, "SELECT 1") == 1
-    started._lock = None  # noqa: SLF001
+    started._lock = None
     await successor.stop()
 
 

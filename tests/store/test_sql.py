@@ -14,7 +14,9 @@ def written(directory: Path, **files: str) -> Path:
 
 
 def test_a_block_is_the_text_between_two_names_without_its_description(tmp_path: Path) -> None:
-    text = "-- A file.\n\n-- name: one\n-- Says one.\nSELECT 1\n\n-- name: two\nSELECT 2 -- kept\n-- kept too\nFROM t;\n"
+    text = (
+        "-- A file.\n\n-- name: one\n-- Says one.\nSELECT 1\n\n-- name: two\nSELECT 2 -- kept\n-- kept too\nFROM t;\n"
+    )
     queries = read_queries(written(tmp_path, numbers=text))
     assert queries == {"one": "SELECT 1", "two": "SELECT 2 -- kept\n-- kept too\nFROM t;"}
 
@@ -44,7 +46,7 @@ def test_every_query_of_the_program_can_be_read() -> None:
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(UnknownQuery, match="no_such_query$"):
+    with pytest.raises(UnknownQuery, match=r"no_such_query$"):
         sql("no_such_query")
     with pytest.raises(UnknownQuery, match=r"create_databases; did you mean create_database\?"):
         sql("create_databases")
