@@ -177,7 +177,7 @@ CREATE TABLE latest (
 
 -- The highest batch that was filed; the next batch is above this and above the journal.
 CREATE TABLE filed (
-    only  boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
     batch bigint NOT NULL
 );
 INSERT INTO filed VALUES (true, 0);
