@@ -86,7 +86,9 @@ def test_every_query_that_is_asked_for_exists() -> None:
 
 def test_every_query_is_asked_for() -> None:
     named = {text for _, _, text in texts()}
-    assert read_queries(ROOT / "sql" / "queries").keys() - named == set()
+    beginnings = tuple(text for text in named if re.fullmatch("[a-z]+_[a-z_]*_", text))  # of f"events_of_{what}"
+    unused = read_queries(ROOT / "sql" / "queries").keys() - named
+    assert [name for name in sorted(unused) if not name.startswith(beginnings)] == []
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
