@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from tracker.access.roles import Role, require
 from tracker.doors.fields import Body, Name, Tags, free_form, given
 from tracker.doors.keys import DATABASE
-from tracker.doors.paging import only, page_of, path_id
+from tracker.doors.paging import number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
 from tracker.live.latest import Latest
 from tracker.store.fleet import FleetStore
@@ -77,7 +77,7 @@ async def change_asset(request: web.Request) -> web.StreamResponse:
     if patch.attributes is not UNSET:
         free_form(patch.attributes, "attributes")
     active_device = (
-        None if patch.active_device is UNSET else ids.number_of(ids.DEVICE, patch.active_device, "active_device")
+        None if patch.active_device is UNSET else number_of(ids.DEVICE, patch.active_device, "active_device")
     )
     row = await request.app[FLEET_STORE].change_asset(
         path_id(request, ids.ASSET), given(patch.name), given(patch.tags), given(patch.attributes), active_device

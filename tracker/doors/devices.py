@@ -12,7 +12,7 @@ from tracker.access.roles import Role, require
 from tracker.doors.assets import FLEET_STORE
 from tracker.doors.fields import Body, Name, free_form, given
 from tracker.doors.keys import DATABASE
-from tracker.doors.paging import id_of, only, page_of, path_id
+from tracker.doors.paging import id_of, number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
 from tracker.store.fleet import DeviceDraft
 from tracker.wire import ids
@@ -98,7 +98,7 @@ async def create_devices(request: web.Request) -> web.StreamResponse:
     tokens = [new_token() for _ in several]
     drafts = [
         DeviceDraft(
-            each.name, None if each.asset is None else ids.number_of(ids.ASSET, each.asset, "asset"), hash_of(token)
+            each.name, None if each.asset is None else number_of(ids.ASSET, each.asset, "asset"), hash_of(token)
         )
         for each, token in zip(several, tokens, strict=True)
     ]
@@ -120,7 +120,7 @@ async def change_device(request: web.Request) -> web.StreamResponse:
     patch = await body(request, DevicePatch)
     if patch.config is not UNSET:
         free_form(patch.config, "config")
-    asset = None if patch.asset is UNSET else ids.number_of(ids.ASSET, patch.asset, "asset")
+    asset = None if patch.asset is UNSET else number_of(ids.ASSET, patch.asset, "asset")
     number = path_id(request, ids.DEVICE)
     row = await request.app[FLEET_STORE].change_device(number, given(patch.name), asset, given(patch.config))
     if patch.config is not UNSET and CONFIGS in request.app:

@@ -151,8 +151,8 @@ async def track(request: web.Request) -> web.StreamResponse:
     else:
         encoder = GeoJsonTrack(subject, tolerance_m)
     fixes = history.track(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
-    filename = None if wanted == GeoJsonTrack.extension else f"{subject.id}.{wanted}"
-    return await stream(request, FORMATS[wanted], _document(encoder, fixes), filename)
+    headers = {"Content-Disposition": f'inline; filename="{subject.id}.{wanted}"'}
+    return await stream(request, FORMATS[wanted], _document(encoder, fixes), headers)
 
 
 async def _document(encoder: Encoder, fixes: AsyncIterator[Any]) -> AsyncIterator[bytes]:

@@ -16,6 +16,9 @@ from tracker.wire.times import parse_when
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
+MAX_INT4: Final = 2**31 - 1
+MAX_INT8: Final = 2**63 - 1
+_NARROW: Final = frozenset({ids.ASSET, ids.DEVICE, ids.GEOFENCE, ids.HOOK, ids.TOKEN, ids.ACCOUNT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def page_of(request: web.Request, kind: str, *filters: str) -> Page:
     """
     only(request, "limit", "after", *filters)
     after = request.query.get("after")
-    return Page(kind, limit_of(request), ids.number_of(kind, after, "after") if after else 0)
+    return Page(kind, limit_of(request), number_of(kind, after, "after") if after else 0)
 
 
 def only(request: web.Request, *names: str) -> None:
@@ -87,7 +90,16 @@ def time_of(request: web.Request, name: str) -> int | None:
 def id_of(request: web.Request, kind: str, name: str) -> int | None:
     """The number behind an id in the query; None when it is not given."""
     text = request.query.get(name)
-    return ids.number_of(kind, text, name) if text else None
+    return number_of(kind, text, name) if text else None
+
+
+def number_of(kind: str, text: object, field: str) -> int:
+    """The number behind an id, as wide as its column: what is wider is the id of nothing, and stays that when clamped.
+
+    Raises:
+        InvalidField: the text is not an id of this kind.
+    """
+    return min(ids.number_of(kind, text, field), MAX_INT4 if kind in _NARROW else MAX_INT8)
 
 
 def path_id(request: web.Request, kind: str, name: str = "id") -> int:
@@ -97,6 +109,6 @@ def path_id(request: web.Request, kind: str, name: str = "id") -> int:
         NotFound: it is no id of this kind, so there is nothing.
     """
     try:
-        return ids.number_of(kind, request.match_info[name], name)
+        return number_of(kind, request.match_info[name], name)
     except InvalidField as error:
         raise NotFound(f"There is nothing at {request.path}; ids here start with {kind}_.") from error

@@ -101,7 +101,7 @@ def _page(request: web.Request, error: str | None = None, status: int = 200, ret
 
 
 def _message(request: web.Request, title: str, sentence: str, status: int) -> web.Response:
-    context = {"title": title, "sentence": sentence, "link": "/sign-in"}
+    context = {"title": title, "sentence": sentence, "link": {"href": "/sign-in", "text": "Sign in"}}
     return _uncached(aiohttp_jinja2.render_template("message.html", request, context, status=status))
 
 

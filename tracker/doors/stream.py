@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -13,15 +13,14 @@ WRITE_TIMEOUT_S: Final = 60.0
 
 
 async def stream(
-    request: web.Request, media_type: str, parts: AsyncIterator[bytes], filename: str | None = None
+    request: web.Request, media_type: str, parts: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
     """Sends the parts as they come, at the reader's pace.
 
     An error before the first part is an ordinary error. After it the connection is cut: a part must not pass for all.
     """
-    response = web.StreamResponse(headers={"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"})
-    if filename is not None:
-        response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    response = web.StreamResponse(headers={**(headers or {}), "Cache-Control": "no-store"})
+    response.content_type, response.charset = media_type, "utf-8"
     try:
         async for part in parts:
             if not part:
