@@ -61,7 +61,7 @@ async function streets() {
   mkdirSync(folder, { recursive: true });
   let report;
   try {
-    report = JSON.parse(execFileSync(python(), [path.join(here, 'streets.py'), folder], { encoding: 'utf8' }));
+    report = JSON.parse(execFileSync(python(), [path.join(here, 'streets.py'), folder], { encoding: 'utf8', stdio: 'pipe' }));
   } catch (error) {
     console.log(`base map: no streets, the world only (${error.stderr?.trim().split('\n').at(-1) || error.message})`);
     return null;

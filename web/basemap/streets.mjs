@@ -4,6 +4,7 @@ const TO = 14;
 /** @type {{name: string, from: number, to: number, tolerance?: number, buffer?: number}[]} */
 export const LAYERS = [
   { name: 'extent', from: 10, to: TO },
+  { name: 'fade', from: 12, to: TO, tolerance: 0.5 },
   { name: 'water', from: 10, to: TO, tolerance: 1 },
   { name: 'green', from: 12, to: TO, tolerance: 1 },
   { name: 'paved', from: 13, to: TO, tolerance: 1 },

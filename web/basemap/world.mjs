@@ -22,11 +22,25 @@ const atlas = (name) => JSON.parse(readFileSync(require.resolve(`world-atlas/${n
 const asFeature = (geometry, properties = {}) => ({ type: 'Feature', properties, geometry });
 const flat = (geometry, properties) => asFeature(geoProject(geometry, degrees), properties);
 
+// Rounding has turned some islets of a few metres inside out: on the sphere, such a ring encloses all the rest of the
+// world. The largest real piece of land has about 8,000 square degrees.
+const WORLD_SQUARE_DEGREES = 30_000;
+
+function landPieces(topology) {
+  const { features } = feature(topology, topology.objects.land);
+  const polygons = features.flatMap(({ geometry: { type, coordinates } }) => (type === 'Polygon' ? [coordinates] : coordinates));
+  return polygons.flatMap((coordinates) => {
+    const piece = geoProject({ type: 'Polygon', coordinates }, degrees);
+    if (!piece) return [];
+    const outer = piece.type === 'Polygon' ? [piece.coordinates[0]] : piece.coordinates.map((part) => part[0]);
+    return outer.some((ring) => ringArea(ring) > WORLD_SQUARE_DEGREES) ? [] : [asFeature(piece)];
+  });
+}
+
 function shapes(topology, from, to) {
-  const { countries, land } = topology.objects;
-  const parts = feature(topology, land).features ?? [feature(topology, land)];
+  const { countries } = topology.objects;
   return [
-    { name: 'land', features: parts.map((part) => flat(part.geometry)), from, to },
+    { name: 'land', features: landPieces(topology), from, to },
     { name: 'coast', features: [flat(mesh(topology, countries, (a, b) => a === b))], from, to },
     { name: 'boundary', features: [flat(mesh(topology, countries, (a, b) => a !== b))], from, to },
   ];

@@ -4,6 +4,7 @@ import type { Feature, FeatureCollection, Geometry, Polygon, Position } from 'ge
 
 const EARTH_RADIUS_M = 6_371_008.8;
 const CIRCLE_CORNERS = 96;
+const NAME_PX = 36;
 const RAD = Math.PI / 180;
 
 /** Where one gets from a place by going `distanceM` in a direction. */
@@ -34,18 +35,19 @@ function ringArea(ring: Position[]): number {
   );
 }
 
-function middle(ring: Position[]): Position {
-  const lons = ring.map(([lon = 0]) => lon);
-  const lats = ring.map(([, lat = 0]) => lat);
-  return [(Math.min(...lons) + Math.max(...lons)) / 2, (Math.min(...lats) + Math.max(...lats)) / 2];
+/** A name stands on the highest point of its fence's largest part, where it covers little of what goes on inside. */
+function labelPoint(geometry: Geometry): Position | null {
+  const lines = geometry.type === 'LineString' ? [geometry.coordinates] : [];
+  const parts = geometry.type === 'Polygon' ? [geometry.coordinates] : geometry.type === 'MultiPolygon' ? geometry.coordinates : [];
+  const rings = [...lines, ...parts.map((part) => part[0] ?? [])].sort((a, b) => ringArea(b) - ringArea(a));
+  return rings[0]?.reduce((top, position) => ((position[1] ?? 0) > (top[1] ?? 0) ? position : top)) ?? null;
 }
 
-/** A name stands at the top of its fence's largest part, where it covers little of what goes on inside. */
-function labelPoint(geometry: Geometry): Position | null {
-  if (geometry.type === 'LineString') return geometry.coordinates[Math.floor(geometry.coordinates.length / 2)] ?? null;
-  const parts = geometry.type === 'Polygon' ? [geometry.coordinates] : geometry.type === 'MultiPolygon' ? geometry.coordinates : [];
-  const ring = parts.map((part) => part[0] ?? []).sort((a, b) => ringArea(b) - ringArea(a))[0];
-  return ring?.length ? middle(ring) : null;
+/** The zoom from which a fence is wide enough on screen to be worth a name. */
+function nameZoom(geometry: Geometry): number {
+  const [w, s, e, n] = extent(geometry) ?? [0, 0, 0, 0];
+  const degrees = Math.max(e - w, n - s, 1e-6);
+  return Math.log2((360 / degrees) * (NAME_PX / 512));
 }
 
 export interface Drawn {
@@ -65,7 +67,7 @@ export function draw(fences: readonly Feature[]): Drawn {
     const kept = { id: fence.id ?? properties.id ?? null, name: String(properties.name ?? '') };
     shapes.push({ type: 'Feature', properties: kept, geometry: shape });
     const point = labelPoint(shape);
-    if (point && kept.name) labels.push({ type: 'Feature', properties: kept, geometry: { type: 'Point', coordinates: point } });
+    if (point && kept.name) labels.push({ type: 'Feature', properties: { ...kept, from: nameZoom(shape) }, geometry: { type: 'Point', coordinates: point } });
   }
   return {
     shapes: { type: 'FeatureCollection', features: shapes },

@@ -79,7 +79,7 @@ function worldLayers(c: typeof LIGHT): LayerSpecification[] {
       type: 'line',
       source: 'world',
       'source-layer': 'coast',
-      paint: { 'line-color': c.coast, 'line-width': byZoom([[0, 0.4], [6, 1], [12, 1.4]]) },
+      paint: { 'line-color': c.coast, 'line-width': byZoom([[0, 0.4], [6, 1], [12, 1.4]]), 'line-opacity': byZoom([[10, 1], [12, 0.3]]) },
     },
     {
       id: 'boundary',
@@ -154,6 +154,7 @@ function streetLayers(source: string, n: number, c: typeof LIGHT): LayerSpecific
       'source-layer': 'building',
       paint: { 'fill-color': c.building, 'fill-outline-color': c.buildingLine, 'fill-opacity': byZoom([[13, 0], [14, 1]]) },
     },
+    { id: id('fade'), type: 'fill', ...from, 'source-layer': 'fade', paint: { 'fill-color': c.land, 'fill-opacity': 0.32, 'fill-antialias': false } },
   ];
 }
 
@@ -222,9 +223,8 @@ function worldLabels(c: typeof LIGHT): LayerSpecification[] {
       type: 'symbol',
       source: 'world',
       'source-layer': 'country',
-      minzoom: 1,
       maxzoom: 7,
-      filter: ['>', ['get', 'area'], ['step', ['zoom'], 150, 2, 40, 3, 12, 4, 3, 5, 0]],
+      filter: ['>', ['get', 'area'], ['step', ['zoom'], 250, 1.6, 60, 2.5, 20, 3.2, 6, 4, 1, 5, 0]],
       layout: {
         'text-field': ['get', 'name'],
         'text-font': FONT,
@@ -259,8 +259,8 @@ function fenceLabels(c: typeof LIGHT): LayerSpecification[] {
       id: 'fence-label',
       type: 'symbol',
       source: 'fence-labels',
-      minzoom: 3,
-      layout: { 'text-field': ['get', 'name'], 'text-font': BOLD, 'text-size': byZoom([[8, 10.5], [15, 12.5]]), 'text-max-width': 9, 'text-padding': 4 },
+      filter: ['>=', ['zoom'], ['get', 'from']],
+      layout: { 'text-field': ['get', 'name'], 'text-font': BOLD, 'text-size': byZoom([[8, 10.5], [15, 12.5]]), 'text-max-width': 12, 'text-anchor': 'bottom', 'text-offset': [0, -0.25], 'text-padding': 4 },
       paint: text(c.fenceLabel, c.halo, 1.5),
     },
   ];
