@@ -9,22 +9,27 @@ from ipaddress import ip_network
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from aiohttp import web
 
 from tracker.hooks.dispatcher import Dispatcher
 from tracker.hooks.signing import new_key
 from tracker.store.database import Database
+from tracker.wire.times import to_ms
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-async def until(claim: Callable[[], object], within_s: float = 30) -> None:
-    """Waits for a condition; it is looked at whenever the loop has had a turn."""
-    async with asyncio.timeout(within_s):
-        while not claim():
-            await asyncio.sleep(0.002)
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = to_ms(NOON)
+
+    def __call__(self) -> int:
+        return self.ms
 
 
 class Outbox:
@@ -83,12 +88,20 @@ class Receiver:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.accepted: dict[int, list[int]] = defaultdict(list)  # asset -> events, each as it was first accepted
         self.answer: Callable[[dict[str, Any]], Awaitable[web.StreamResponse] | int] = lambda event: 204
+        self.paths: list[str] = []
         self.open = 0
         self.most_open = 0
+
+    async def until(self, claim: Callable[[], object], within_s: float = 30) -> None:
+        """Waits for a condition; it is looked at again and again."""
+        async with asyncio.timeout(within_s):
+            while not claim():
+                await asyncio.sleep(0.002)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append(({name.lower(): value for name, value in request.headers.items()}, body))
+        self.paths.append(request.path)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
@@ -138,5 +151,18 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def dispatcher(store: Database) -> AsyncIterator[Dispatcher]:
     """One that may send to loopback; not started."""
     dispatcher = Dispatcher(store, allow=LOOPBACK)
+    yield dispatcher
+    await dispatcher.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def clocked(store: Database, clock: Clock) -> AsyncIterator[Dispatcher]:
+    """A dispatcher that lives by `clock`; not started."""
+    dispatcher = Dispatcher(store, allow=LOOPBACK, clock=clock)
     yield dispatcher
     await dispatcher.stop()
