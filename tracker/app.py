@@ -186,10 +186,11 @@ class Server:
         return app
 
     def _fill(self, app: web.Application) -> None:
-        self.sockets, self.viewers = ingest.DeviceSockets(), live.Viewers()
+        self.sockets, self.viewers, self.followers = ingest.DeviceSockets(), live.Viewers(), events.Followers()
         self.access.on_revoked(self.sockets.revoked)
-        self.access.on_revoked(self.viewers.revoked)
-        self.access.on_session_ended(self.viewers.session_ended)
+        for watchers in (self.viewers, self.followers):
+            self.access.on_revoked(watchers.revoked)
+            self.access.on_session_ended(watchers.session_ended)
         app[DATABASE], app[FLEET], app[WRITER], app[HUB] = self.database, self.fleet, self.writer, self.hub
         app[ACCESS] = self.access
         app[sign_in.ATTEMPTS] = Attempts()
@@ -202,7 +203,7 @@ class Server:
         app[devices.CONFIGS] = lambda device: self.sockets.send_config(device, self.fleet.devices[device].config)
         app[ingest.SOCKETS], app[live.VIEWERS] = self.sockets, self.viewers
         app[hooks.HOOK_DISPATCHER] = self.dispatcher
-        app[events.FEED] = self.feed
+        app[events.FOLLOWERS] = self.followers
         app[health.FILER] = self.filer
         app[health.MORE_METRICS] = self._hook_metrics
 
@@ -229,6 +230,7 @@ class Server:
         await site.stop()
         self.writer.intake.close()
         await self.writer.drain()
+        self.followers.close()
         await asyncio.gather(self.sockets.close(), self.viewers.close())
 
 
