@@ -61,8 +61,9 @@ machine:
 	if [ "$$(uname)" = Darwin ]; then \
 	  line="brew install $$(echo "$$*" | sed 's/postgresql-postgis/postgresql@17 postgis/; s/python3-venv/python@3.13/; s/ *fonts-dejavu-core//')"; \
 	elif [ "$$(id -u)" = 0 ]; then \
-	  echo "Installing $$* …"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$$@"; exit; \
+	  echo "Installing $$* from the system's packages …"; log="$$(mktemp)"; \
+	  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$$@"; } > "$$log" 2>&1 \
+	    && { rm "$$log"; exit 0; } || { tail -n 20 "$$log" >&2; exit 2; }; \
 	else \
 	  line="sudo apt-get update && sudo apt-get install -y $$*"; \
 	fi; \

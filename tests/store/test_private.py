@@ -123,6 +123,19 @@ async def test_stopping_twice_or_before_a_start_is_harmless(started: PrivateClus
         started.url()
 
 
+async def test_a_back_end_that_hangs_does_not_keep_the_server_from_stopping(
+    started: PrivateCluster, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.store.private.cluster.FAST_STOP_WITHIN_S", 1)
+    await answer(started.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
+    hanging = await asyncpg.connect(started.url())
+    os.kill(hanging.get_server_pid(), signal.SIGSTOP)
+    await started.stop()
+    hanging.terminate()
+    assert running(data / "postgres") is None
+    assert await answer(await started.start(), "SELECT answer FROM kept") == 42
+
+
 async def test_a_second_server_on_the_same_directory_is_refused(started: PrivateCluster, data: Path) -> None:
     with pytest.raises(StoreError, match=f"Another server uses {data}"):
         await PrivateCluster(data, throwaway=True).start()

@@ -41,8 +41,8 @@ LOG_TAIL_LINES: Final = 12
 START_WITHIN_S: Final = 600
 ORPHANS_GONE_WITHIN_S: Final = 10
 # The whole server stops within 10 s. What a fast stop has not flushed by then, the next start recovers from the WAL.
-FAST_STOP_WITHIN_S: Final = 5
-IMMEDIATE_STOP_WITHIN_S: Final = 5
+FAST_STOP_WITHIN_S: Final = 4
+IMMEDIATE_STOP_WITHIN_S: Final = 6  # PostgreSQL gives its back-ends 5 s before it kills them
 POLL_S: Final = 0.02
 WATCH_S: Final = 0.5
 
