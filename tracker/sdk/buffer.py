@@ -1,8 +1,8 @@
 """What a device has recorded and the server has not yet acked; here in memory, in `disk` on disk.
 
-A fix first *waits*, without a number. When it is first sent it is *numbered*: bound to a lane and its next seq, for ever.
-An ack deletes numbered fixes. Only waiting fixes can be dropped for want of room, oldest first, each counted, and each
-leaves a gap in the numbers so that the server sees the loss, too. No clock, no event loop, no socket.
+A fix first *waits*, without a number. When it is first sent it is *numbered*: bound to a lane and its next seq, for
+ever. An ack deletes numbered fixes. Only waiting fixes can be dropped for want of room, oldest first, each counted,
+and each leaves a gap in the numbers so that the server sees the loss, too. No clock, no event loop, no socket.
 """
 
 import enum
@@ -39,7 +39,7 @@ class Limits:
 
     @property
     def window(self) -> int:
-        """Numbered fixes per lane: at most a quarter of the room, so that two lanes leave half of it to waiting ones."""
+        """Numbered fixes per lane: at most a quarter of the room, so that two lanes leave half to those that wait."""
         return min(2_000, self.max_fixes // 4, self.max_bytes // (4 * MAX_BODY_BYTES))
 
 
@@ -52,19 +52,21 @@ class Buffer(ABC):
     """The operations of both kinds, and the counts that are the same in both.
 
     `drain_lane` is the lane that takes what waits; the other lane gets only what is put on it directly.
+    Another thread may read the counts in the middle of an operation: `pending` is right at every moment, because what
+    only changes its place, from waiting to numbered, leaves it alone.
     """
 
     def __init__(self, limits: Limits, drain_lane: Lane) -> None:
         self.limits = limits
         self.drain_lane = drain_lane
-        self.waiting = 0
+        self.pending = 0
         self.numbered = {Lane.LIVE: 0, Lane.BACKLOG: 0}
         self.pending_bytes = 0
         self.dropped = 0
 
     @property
-    def pending(self) -> int:
-        return self.waiting + self.numbered[Lane.LIVE] + self.numbered[Lane.BACKLOG]
+    def waiting(self) -> int:
+        return self.pending - self.numbered[Lane.LIVE] - self.numbered[Lane.BACKLOG]
 
     def unsettled(self, lane: Lane) -> int:
         """How many fixes this lane still has to bring home."""
@@ -103,7 +105,7 @@ class Buffer(ABC):
 
     @abstractmethod
     def renew(self, lane: Lane) -> None:
-        """Give the lane a new stream and its fixes new numbers: the old ones were used by another copy of the buffer."""
+        """Give the lane a new stream and its fixes new numbers: another copy of the buffer used the old ones."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -126,16 +128,16 @@ class MemoryBuffer(Buffer):
         return self._next_seqs[lane]
 
     def append(self, bodies: Sequence[bytes], lane: Lane | None) -> None:
+        self.pending += len(bodies)
         self.pending_bytes += sum(map(len, bodies))
         if lane is None:
             self._waiting.extend(bodies)
-            self.waiting += len(bodies)
         else:
             for body in bodies:
                 self._number(lane, body)
         while self._waiting and not self.has_room(0, 0):
             self.pending_bytes -= len(self._waiting.popleft())
-            self.waiting -= 1
+            self.pending -= 1
             self.dropped += 1
             self._next_seqs[self.drain_lane] += 1
 
@@ -147,13 +149,11 @@ class MemoryBuffer(Buffer):
         while self._waiting and len(run) < max_fixes and (not run or size_bytes + len(self._waiting[0]) <= max_bytes):
             size_bytes += len(self._waiting[0])
             run.append(self._number(lane, self._waiting.popleft()))
-            self.waiting -= 1
         return run
 
     def promote_newest(self, lane: Lane) -> None:
         if self._waiting:
             self._number(lane, self._waiting.pop())
-            self.waiting -= 1
 
     def settle(self, lane: Lane, seq: int) -> int:
         fixes, count = self._lanes[lane], 0
@@ -161,6 +161,7 @@ class MemoryBuffer(Buffer):
             self.pending_bytes -= len(fixes.popleft().body)
             count += 1
         self.numbered[lane] -= count
+        self.pending -= count
         return count
 
     def find(self, lane: Lane, seqs: Iterable[int]) -> list[Numbered]:

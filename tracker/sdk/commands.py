@@ -47,14 +47,13 @@ class Commands:
             self._queue.put_nowait(command)
 
     async def run(self) -> None:
-        while True:
+        while self._on_command is not None:
             command = await self._queue.get()
-            self._finish(await self._perform(command))
+            self._finish(await self._perform(self._on_command, command))
 
-    async def _perform(self, command: Command) -> Result:
-        assert self._on_command is not None
+    async def _perform(self, on_command: OnCommand, command: Command) -> Result:
         try:
-            value = self._on_command(command.name, command.args)
+            value = on_command(command.name, command.args)
             if inspect.isawaitable(value):
                 value = await value
         except Exception as exc:  # whatever the application's function raises is the answer

@@ -1,6 +1,6 @@
 """The device as an application sees it: record fixes, and they arrive; commands, config and rejects come back.
 
-Owns the buffer, the thread that its disk calls run in, and one link per lane. What is recorded is safe first and sent second.
+Owns the shelf that keeps the fixes, and one link per lane. What is recorded is safe first and sent second.
 """
 
 import asyncio
@@ -125,14 +125,16 @@ class Device:
             raise DeviceClosed("a device is opened once; make a new one")
         drain_lane = Lane.BACKLOG if self._newest_first else Lane.LIVE
         self._shelf = await Shelf.open(self._path, self._limits, drain_lane)
-        if self._session is None:
-            self._session = self._own_session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        session = self._session
+        if session is None:
+            session = self._own_session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._spawn(self._commands.run(), "sdk-commands")
         for lane in Lane:
             # The backlog lane also empties what a former newest-first run of this buffer left on it.
             if lane is Lane.LIVE or self._newest_first or self._shelf.buffer.numbered[lane]:
                 backoff = Backoff(self._random)
-                link = Link(lane, self._shelf, self, self._connect, backoff, only_when_needed=lane is Lane.BACKLOG)
+                connect = partial(self._connect, session)
+                link = Link(lane, self._shelf, self, connect, backoff, only_when_needed=lane is Lane.BACKLOG)
                 self._links[lane] = link
                 self._spawn(link.run(), f"sdk-{lane.name.lower()}")
 
@@ -207,7 +209,7 @@ class Device:
             acked=self._acked,
             rejected=self._rejected,
             dropped=buffer.dropped,
-            connected=any(link.connected for link in self._links.values()),
+            connected=self._links[Lane.LIVE].connected,
             last_error=self._last_error,
         )
 
@@ -291,9 +293,8 @@ class Device:
             # The application's mistake must not stop its fixes.
             log.exception("a callback of the application failed")
 
-    async def _connect(self, stream: str) -> Socket:
-        assert self._session is not None
-        return await self._session.ws_connect(
+    async def _connect(self, session: aiohttp.ClientSession, stream: str) -> Socket:
+        return await session.ws_connect(
             self._url.update_query(stream=stream),
             headers={"Authorization": f"Bearer {self._token}"},
             heartbeat=HEARTBEAT_S,

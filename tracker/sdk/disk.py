@@ -21,9 +21,7 @@ FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x74726B62  # "trkb"
 _COMMIT_DELETIONS_AFTER: Final = 5_000  # fixes; keeps the open transaction, and so the write-ahead log, small
 
-_SCHEMA: Final = f"""
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
+_SCHEMA: Final = """
 CREATE TABLE lane (lane INTEGER PRIMARY KEY, stream TEXT NOT NULL, next_seq INTEGER NOT NULL);
 CREATE TABLE waiting (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE numbered (lane INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (lane, seq));
@@ -61,9 +59,10 @@ class DiskBuffer(Buffer):
         with self._transaction():
             if lane is None:
                 self._db.executemany("INSERT INTO waiting (body) VALUES (?)", ((body,) for body in bodies))
-                self.waiting += len(bodies)
-            else:
+            self.pending += len(bodies)
+            if lane is not None:
                 self._number(lane, bodies)
+                self.numbered[lane] += len(bodies)
             self.pending_bytes += sum(map(len, bodies))
             if not self.has_room(0, 0):
                 self._drop_oldest()
@@ -87,7 +86,7 @@ class DiskBuffer(Buffer):
             row_id, body = self._db.execute("SELECT id, body FROM waiting ORDER BY id DESC LIMIT 1").fetchone()
             self._number(lane, [body])
             self._db.execute("DELETE FROM waiting WHERE id = ?", (row_id,))
-            self.waiting -= 1
+            self.numbered[lane] += 1
 
     def settle(self, lane: Lane, seq: int) -> int:
         with self._translated():
@@ -97,6 +96,7 @@ class DiskBuffer(Buffer):
             ).fetchone()
             fixes = self._db.execute("DELETE FROM numbered WHERE lane = ? AND seq <= ?", (lane, seq)).rowcount
             self.numbered[lane] -= fixes
+            self.pending -= fixes
             self.pending_bytes -= size_bytes
             self._deleted += fixes
             if self._deleted >= _COMMIT_DELETIONS_AFTER:
@@ -117,7 +117,7 @@ class DiskBuffer(Buffer):
                 body for (body,) in self._db.execute("SELECT body FROM numbered WHERE lane = ? ORDER BY seq", (lane,))
             ]
             self._db.execute("DELETE FROM numbered WHERE lane = ?", (lane,))
-            self._streams[lane], self._next_seqs[lane], self.numbered[lane] = (new_stream(lane), 1, 0)
+            self._streams[lane], self._next_seqs[lane] = new_stream(lane), 1
             self._db.execute("UPDATE lane SET stream = ? WHERE lane = ?", (self._streams[lane], lane))
             self._number(lane, bodies)
 
@@ -132,7 +132,6 @@ class DiskBuffer(Buffer):
         numbered = list(map(Numbered, count(self._next_seqs[lane]), bodies))
         self._db.executemany("INSERT INTO numbered VALUES (?, ?, ?)", ((lane, *fix) for fix in numbered))
         self._advance(lane, len(bodies))
-        self.numbered[lane] += len(bodies)
         return numbered
 
     def _number_oldest(self, lane: Lane, max_fixes: int, max_bytes: int) -> list[Numbered]:
@@ -140,8 +139,9 @@ class DiskBuffer(Buffer):
         rows = self._db.execute("SELECT id, body FROM waiting ORDER BY id LIMIT ?", (max_fixes,)).fetchall()
         fitting = first_run((Numbered(i, body) for i, (_, body) in enumerate(rows)), max_fixes, max_bytes)
         self._db.execute("DELETE FROM waiting WHERE id <= ?", (rows[len(fitting) - 1][0],))
-        self.waiting -= len(fitting)
-        return self._number(lane, [body for _, body in fitting])
+        run = self._number(lane, [body for _, body in fitting])
+        self.numbered[lane] += len(run)
+        return run
 
     def _drop_oldest(self) -> None:
         last_id, fixes = None, 0
@@ -150,7 +150,7 @@ class DiskBuffer(Buffer):
                 break
             last_id = row_id
             fixes += 1
-            self.waiting -= 1
+            self.pending -= 1
             self.pending_bytes -= size_bytes
         if last_id is not None:
             self._db.execute("DELETE FROM waiting WHERE id <= ?", (last_id,))
@@ -174,6 +174,8 @@ class DiskBuffer(Buffer):
         if tables == 0:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {FORMAT}")
             for lane in Lane:
                 self._db.execute("INSERT INTO lane VALUES (?, ?, 1)", (lane, new_stream(lane)))
         self._db.execute("COMMIT")
@@ -198,15 +200,17 @@ class DiskBuffer(Buffer):
         self._next_seqs: dict[Lane, int] = {}
         for number, stream, next_seq in self._db.execute("SELECT lane, stream, next_seq FROM lane"):
             self._streams[Lane(number)], self._next_seqs[Lane(number)] = (stream, next_seq)
-        self.waiting, self.pending_bytes = self._db.execute(
+        pending, size_bytes = self._db.execute(
             "SELECT count(*), coalesce(sum(length(body)), 0) FROM waiting"
         ).fetchone()
-        self.numbered = dict.fromkeys(Lane, 0)
-        for number, fixes, size_bytes in self._db.execute(
+        numbered = dict.fromkeys(Lane, 0)
+        for number, fixes, lane_bytes in self._db.execute(
             "SELECT lane, count(*), sum(length(body)) FROM numbered GROUP BY lane"
         ):
-            self.numbered[Lane(number)] = fixes
-            self.pending_bytes += size_bytes
+            numbered[Lane(number)] = fixes
+            pending += fixes
+            size_bytes += lane_bytes
+        self.pending, self.numbered, self.pending_bytes = pending, numbered, size_bytes
         (self.dropped,) = self._db.execute("SELECT fixes FROM dropped").fetchone()
 
     def _begin(self) -> None:
@@ -220,7 +224,7 @@ class DiskBuffer(Buffer):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All that is done within reaches the disk, with the deletions before it; or nothing does and the counts say so."""
+        """All that is done within reaches the disk, with the deletions before it, or nothing and the counts say so."""
         with self._translated():
             try:
                 self._begin()

@@ -1,4 +1,4 @@
-"""One lane's socket: connects, resumes, sends what the buffer holds, settles what is acked, and comes back after failures.
+"""One lane's socket: connects, resumes, sends what the buffer holds, settles what is acked, comes back after failures.
 
 The reader only notes what the server said; the pump alone touches the buffer and writes to the socket.
 """
@@ -141,6 +141,8 @@ class Link:
         try:
             async with asyncio.timeout(WELCOME_S):
                 await self._resume(await self._welcome(socket))
+            if self._hurry.is_set():
+                return
             self.connected = True
             self._owner.connected(self._lane)
             await self._until_one_ends(socket)
@@ -188,19 +190,21 @@ class Link:
 
     async def _until_one_ends(self, socket: Socket) -> None:
         lane = self._lane.name.lower()
-        self._parts = [
-            asyncio.create_task(self._read(socket), name=f"sdk-{lane}-reader"),
-            asyncio.create_task(self._pump(socket), name=f"sdk-{lane}-pump"),
-        ]
+        reader = asyncio.create_task(self._read(socket), name=f"sdk-{lane}-reader")
+        pump = asyncio.create_task(self._pump(socket), name=f"sdk-{lane}-pump")
+        self._parts = [reader, pump]
         try:
-            done, _ = await asyncio.wait(self._parts, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._parts, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done() and not pump.cancelled() and pump.exception() is not None:
+                # A write may fail before the close frame is read that says why: the code decides what comes next.
+                await asyncio.wait([reader], timeout=CLOSE_S)
         finally:
             for part in self._parts:
                 part.cancel()
             await asyncio.gather(*self._parts, return_exceptions=True)
             self._parts = []
-        for part in done:
-            if not part.cancelled():  # cancelled: left on purpose
+        for part in (reader, pump):
+            if not part.cancelled():  # cancelled: the other one ended, or the socket was left on purpose
                 part.result()
 
     async def _read(self, socket: Socket) -> None:
@@ -213,6 +217,8 @@ class Link:
                 self._acked = max(self._acked, min(message.seq, self._sent))
                 while self._in_flight and self._in_flight[0][0] <= self._acked:
                     self._in_flight.popleft()
+                    self._backoff.reset()
+                    self._frame_fixes = min(self._full_frame, self._frame_fixes * 2)
                 self._wake.set()
             case Reject():
                 self._rejects[message.seq] = message
@@ -249,8 +255,6 @@ class Link:
         found = await self._on_disk(self._buffer.find, self._lane, rejects) if rejects else []
         fixes = await self._on_disk(self._buffer.settle, self._lane, acked)
         self._settled = acked
-        self._backoff.reset()
-        self._frame_fixes = min(self._full_frame, self._frame_fixes * 2)
         self._owner.settled(fixes - len(found), [(rejects[fix.seq], fix) for fix in found])
 
     async def _speak(self, socket: Socket) -> None:
@@ -274,7 +278,7 @@ class Link:
             await self._settle()
 
     def _may_send(self) -> bool:
-        """At once when nothing is in flight; else only full frames, so that small fixes gather while an ack is awaited."""
+        """At once when nothing is in flight; else only full frames, so that small fixes gather behind an ack."""
         if asyncio.get_running_loop().time() < self._resume_at_s:
             return False
         if not self._in_flight:
