@@ -11,15 +11,21 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.hooks.outbox import Clock, Outbox
+from tests.hooks.receiver import Message, Receiver
 from tracker.errors import StoreUnavailable
 from tracker.hooks.dispatcher import Dispatcher
 from tracker.hooks.lanes import IN_FLIGHT_PER_HOOK, LANES_PER_HOOK
 from tracker.store.database import Database
 
 HOUR_MS = 3_600_000
+CUT_EVERY_CONNECTION = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
-def asset_of(message: Any) -> int:
+def asset_of(message: Message) -> int:
     return int(message["data"]["asset"]["id"].removeprefix("ast_"))
 
 
@@ -28,11 +34,11 @@ def statuses(default: int, **of_asset: int) -> Any:
     return lambda message: of_asset.get(f"a{asset_of(message)}", default)
 
 
-async def to_the_next_attempt(clocked: Dispatcher, clock: Any, receiver: Any) -> None:
+async def to_the_next_attempt(clocked: Dispatcher, clock: Clock, receiver: Receiver) -> None:
     """Lets time pass until a retry is due, and waits for what comes of it."""
     await receiver.until(lambda: at_rest(clocked) and clocked.stats().next_due_ms)
     made = clocked.stats().failed + clocked.stats().delivered
-    clock.ms = clocked.stats().next_due_ms
+    clock.ms = clocked.stats().next_due_ms or 0
     clocked.wake()
     await receiver.until(lambda: clocked.stats().failed + clocked.stats().delivered > made)
     await receiver.until(lambda: at_rest(clocked))
@@ -44,7 +50,7 @@ def at_rest(dispatcher: Dispatcher) -> bool:
 
 
 async def test_every_event_comes_once_signed_and_in_the_order_of_its_asset(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     hook = await outbox.hook(receiver.url)
     await dispatcher.start()
@@ -61,7 +67,7 @@ async def test_every_event_comes_once_signed_and_in_the_order_of_its_asset(
         assert headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
 
 
-async def test_the_body_is_the_event(outbox: Any, receiver: Any, dispatcher: Dispatcher) -> None:
+async def test_the_body_is_the_event(outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher) -> None:
     await outbox.hook(receiver.url)
     await outbox.events([7])
     await dispatcher.start()
@@ -76,7 +82,7 @@ async def test_the_body_is_the_event(outbox: Any, receiver: Any, dispatcher: Dis
 
 
 async def test_a_retry_has_the_same_id_and_body_and_a_fresh_timestamp(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     await outbox.events([1])
@@ -95,12 +101,12 @@ async def test_a_retry_has_the_same_id_and_body_and_a_fresh_timestamp(
 
 
 async def test_the_first_retry_comes_within_a_second_and_a_little(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     await outbox.hook(receiver.url)
     times: list[float] = []
 
-    def answer(message: Any) -> int:
+    def answer(message: Message) -> int:
         times.append(asyncio.get_running_loop().time())
         return 503 if len(times) == 1 else 204
 
@@ -112,7 +118,7 @@ async def test_the_first_retry_comes_within_a_second_and_a_little(
 
 
 async def test_a_failing_asset_waits_in_order_and_does_not_delay_the_other_forty_nine(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     await clocked.start()
@@ -130,10 +136,12 @@ async def test_a_failing_asset_waits_in_order_and_does_not_delay_the_other_forty
     assert receiver.accepted[7] == [7, 57, 107, 157]
 
 
-async def test_a_hook_that_hangs_does_not_delay_another(outbox: Any, receiver: Any, dispatcher: Dispatcher) -> None:
+async def test_a_hook_that_hangs_does_not_delay_another(
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
+) -> None:
     released = asyncio.Event()
 
-    async def hang(message: Any) -> web.StreamResponse:
+    async def hang(message: Message) -> web.StreamResponse:
         await released.wait()
         return web.Response()
 
@@ -149,13 +157,13 @@ async def test_a_hook_that_hangs_does_not_delay_another(outbox: Any, receiver: A
     await outbox.until_states(delivered=200)
 
 
-async def test_more_lanes_than_fit_take_turns(outbox: Any, receiver: Any, dispatcher: Dispatcher) -> None:
+async def test_more_lanes_than_fit_take_turns(outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher) -> None:
     assets = 3 * LANES_PER_HOOK
     await outbox.hook(receiver.url)
     await outbox.events([asset for _ in range(3) for asset in range(1, assets + 1)])
     most = 0
 
-    def answer(message: Any) -> int:
+    def answer(message: Message) -> int:
         nonlocal most
         most = max(most, dispatcher.stats().lanes)
         return 204
@@ -169,7 +177,7 @@ async def test_more_lanes_than_fit_take_turns(outbox: Any, receiver: Any, dispat
 
 
 async def test_a_refused_event_is_put_aside_after_five_attempts_and_the_next_goes_on(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     receiver.answer = lambda message: 400 if message["data"]["id"] == "evt_1" else 204
@@ -184,7 +192,7 @@ async def test_a_refused_event_is_put_aside_after_five_attempts_and_the_next_goe
 
 
 async def test_after_three_days_an_event_is_dead_and_the_next_goes_on_where_other_assets_get_through(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     receiver.answer = statuses(204, a1=503)
@@ -205,7 +213,7 @@ async def test_after_three_days_an_event_is_dead_and_the_next_goes_on_where_othe
 
 
 async def test_a_hook_where_nothing_got_through_for_three_days_is_disabled_and_what_waits_is_kept(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     receiver.answer = statuses(503)
@@ -223,7 +231,7 @@ async def test_a_hook_where_nothing_got_through_for_three_days_is_disabled_and_w
     await outbox.until_states(dead=1, delivered=2)
 
 
-async def enable(outbox: Any, dispatcher: Dispatcher, receiver: Any) -> None:
+async def enable(outbox: Outbox, dispatcher: Dispatcher, receiver: Receiver) -> None:
     """As PATCH enabled: true does."""
     receiver.answer = statuses(204)
     await outbox.connection.execute("UPDATE hook SET disabled_at = NULL, disabled_reason = NULL")
@@ -234,7 +242,7 @@ async def enable(outbox: Any, dispatcher: Dispatcher, receiver: Any) -> None:
 
 
 async def test_410_disables_the_hook_and_what_waits_goes_out_when_it_is_enabled_again(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     await outbox.hook(receiver.url)
     receiver.answer = statuses(410)
@@ -253,7 +261,7 @@ async def test_410_disables_the_hook_and_what_waits_goes_out_when_it_is_enabled_
 
 
 async def test_a_redelivery_keeps_its_id_and_holds_up_nothing(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     await outbox.hook(receiver.url)
     await outbox.events([1, 1])
@@ -278,7 +286,7 @@ async def test_a_redelivery_keeps_its_id_and_holds_up_nothing(
 
 
 async def test_a_new_url_is_used_from_the_next_attempt_on(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock
 ) -> None:
     hook = await outbox.hook("http://127.0.0.1:1/")
     await outbox.events([1])
@@ -291,7 +299,7 @@ async def test_a_new_url_is_used_from_the_next_attempt_on(
 
 
 async def test_a_hook_made_while_it_runs_gets_what_comes_and_a_deleted_one_gets_no_more(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     await dispatcher.start()
     await receiver.until(lambda: dispatcher.stats().lanes == 0)
@@ -310,7 +318,7 @@ async def test_a_hook_made_while_it_runs_gets_what_comes_and_a_deleted_one_gets_
 
 
 async def test_an_address_that_is_not_listed_is_not_reached_and_the_log_says_so(
-    outbox: Any, receiver: Any, store: Database
+    outbox: Outbox, receiver: Receiver, store: Database
 ) -> None:
     await outbox.hook(receiver.url)
     await outbox.events([1])
@@ -323,25 +331,23 @@ async def test_an_address_that_is_not_listed_is_not_reached_and_the_log_says_so(
 
 
 async def test_lost_connections_to_the_database_lose_and_repeat_nothing_that_was_saved(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     await outbox.hook(receiver.url)
     await dispatcher.start()
     for _ in range(5):
         await outbox.events([1, 2, 3, 4] * 25)
         dispatcher.wake()
-        await outbox.connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        await outbox.connection.execute(CUT_EVERY_CONNECTION)
     await outbox.until_states(delivered=500)
     assert all(events == sorted(events) for events in receiver.accepted.values())
     assert sum(len(events) for events in receiver.accepted.values()) == 500
 
 
 async def test_stop_cuts_what_hangs_within_two_seconds_and_the_next_start_repeats_it(
-    outbox: Any, receiver: Any, store: Database, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, store: Database, dispatcher: Dispatcher
 ) -> None:
-    async def hang(message: Any) -> web.StreamResponse:
+    async def hang(message: Message) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -366,7 +372,7 @@ async def test_stop_before_start_is_no_mistake(dispatcher: Dispatcher) -> None:
 
 
 async def test_a_test_message_is_signed_and_says_what_it_met(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher
+    outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     hook = await outbox.hook(receiver.url)
     await outbox.connection.execute("UPDATE hook SET disabled_at = now()")
@@ -388,7 +394,12 @@ async def test_a_test_message_is_signed_and_says_what_it_met(
     "fault", ["hooks_save", "hooks_page", "hooks_fresh", "hooks_due", "hooks_endpoints", "hooks_lanes"]
 )
 async def test_a_query_that_fails_once_is_made_again(
-    outbox: Any, receiver: Any, dispatcher: Dispatcher, store: Database, fault: str, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox,
+    receiver: Receiver,
+    dispatcher: Dispatcher,
+    store: Database,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed = False
 

@@ -1,4 +1,4 @@
-"""`/v1/hooks` over real HTTP, with the real dispatcher and database behind it; the caller is an admin unless said otherwise."""
+"""`/v1/hooks` over real HTTP, the real dispatcher and database behind it; the caller is an admin unless said."""
 
 import base64
 import hmac
@@ -12,6 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import Handler
 
+from tests.hooks.outbox import Outbox
+from tests.hooks.receiver import Receiver
 from tracker.access.roles import CALLER, ROLE_MARK, Caller, Kind, Role
 from tracker.doors.hooks import EVENT_TYPES, HOOK_DISPATCHER, routes
 from tracker.doors.keys import DATABASE
@@ -52,7 +54,7 @@ async def api(store: Database, dispatcher: Dispatcher) -> AsyncIterator[Api]:
         yield Api(client)
 
 
-async def test_a_new_hook_shows_its_secret_once_and_sends_nothing(api: Api, receiver: Any) -> None:
+async def test_a_new_hook_shows_its_secret_once_and_sends_nothing(api: Api, receiver: Receiver) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     assert made["secret"].startswith("whsec_")
     assert len(base64.b64decode(made["secret"].removeprefix("whsec_"))) == 32
@@ -64,7 +66,7 @@ async def test_a_new_hook_shows_its_secret_once_and_sends_nothing(api: Api, rece
 
 
 async def test_what_is_made_is_delivered_with_the_secret_that_was_shown(
-    api: Api, outbox: Any, receiver: Any, dispatcher: Dispatcher
+    api: Api, outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": list(EVENT_TYPES)}, status=201)
     await dispatcher.start()
@@ -77,7 +79,7 @@ async def test_what_is_made_is_delivered_with_the_secret_that_was_shown(
     assert headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
 
 
-async def test_hooks_are_listed_in_pages_without_secrets(api: Api, receiver: Any) -> None:
+async def test_hooks_are_listed_in_pages_without_secrets(api: Api, receiver: Receiver) -> None:
     made = [
         await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.exit"]}, status=201) for _ in range(3)
     ]
@@ -112,7 +114,7 @@ async def test_a_field_that_makes_no_sense_is_named(api: Api, change: dict[str, 
     assert (await api("GET", "/v1/hooks"))["hooks"] == []
 
 
-async def test_a_hook_can_be_for_some_assets_and_geofences_and_for_all_again(api: Api, outbox: Any) -> None:
+async def test_a_hook_can_be_for_some_assets_and_geofences_and_for_all_again(api: Api, outbox: Outbox) -> None:
     await outbox.connection.execute(
         "INSERT INTO asset (name) VALUES ('a'), ('b'); INSERT INTO geofence (name) VALUES ('c')"
     )
@@ -130,7 +132,7 @@ async def test_a_hook_can_be_for_some_assets_and_geofences_and_for_all_again(api
 
 
 async def test_a_hook_that_is_switched_off_keeps_what_waits_and_sends_it_when_it_is_on_again(
-    api: Api, outbox: Any, receiver: Any, dispatcher: Dispatcher
+    api: Api, outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     await dispatcher.start()
@@ -148,7 +150,7 @@ async def test_a_hook_that_is_switched_off_keeps_what_waits_and_sends_it_when_it
     assert receiver.accepted[1] == [1, 2]
 
 
-async def test_a_test_says_what_the_receiver_said(api: Api, receiver: Any) -> None:
+async def test_a_test_says_what_the_receiver_said(api: Api, receiver: Receiver) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     path = f"/v1/hooks/{made['id']}/test"
     assert await api("POST", path) == {"ok": True, "status": 204, "error": None}
@@ -157,7 +159,7 @@ async def test_a_test_says_what_the_receiver_said(api: Api, receiver: Any) -> No
 
 
 async def test_a_name_that_leads_to_a_refused_address_is_refused_when_it_is_connected_to(
-    api: Api, receiver: Any, store: Database
+    api: Api, receiver: Receiver, store: Database
 ) -> None:
     made = await api("POST", "/v1/hooks", {"url": "http://localhost:1/", "types": ["geofence.enter"]}, status=201)
     strict = Dispatcher(store)
@@ -167,7 +169,7 @@ async def test_a_name_that_leads_to_a_refused_address_is_refused_when_it_is_conn
 
 
 async def test_the_log_shows_the_newest_deliveries_first_and_each_state_alone(
-    api: Api, outbox: Any, receiver: Any, dispatcher: Dispatcher
+    api: Api, outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     receiver.answer = lambda message: 503 if message["data"]["asset"]["id"] == "ast_2" else 204
@@ -200,7 +202,7 @@ async def test_the_log_shows_the_newest_deliveries_first_and_each_state_alone(
 
 
 async def test_a_delivery_is_sent_again_on_demand_but_not_while_it_is_pending(
-    api: Api, outbox: Any, receiver: Any, dispatcher: Dispatcher
+    api: Api, outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
 ) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     path = f"/v1/hooks/{made['id']}/deliveries"
@@ -217,7 +219,9 @@ async def test_a_delivery_is_sent_again_on_demand_but_not_while_it_is_pending(
     await api("POST", f"{path}/evt_1/redeliver", status=404)
 
 
-async def test_a_dead_letter_can_be_sent_again(api: Api, outbox: Any, receiver: Any, dispatcher: Dispatcher) -> None:
+async def test_a_dead_letter_can_be_sent_again(
+    api: Api, outbox: Outbox, receiver: Receiver, dispatcher: Dispatcher
+) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     await outbox.events([1])
     await outbox.connection.execute("UPDATE delivery SET state = 'dead', attempts = 5, refusals = 5")
@@ -227,7 +231,7 @@ async def test_a_dead_letter_can_be_sent_again(api: Api, outbox: Any, receiver: 
     await outbox.until_states(delivered=1)
 
 
-async def test_a_deleted_hook_is_nowhere(api: Api, receiver: Any) -> None:
+async def test_a_deleted_hook_is_nowhere(api: Api, receiver: Receiver) -> None:
     made = await api("POST", "/v1/hooks", {"url": receiver.url, "types": ["geofence.enter"]}, status=201)
     path = f"/v1/hooks/{made['id']}"
     await api("DELETE", path, status=204)

@@ -1,10 +1,10 @@
 """Which addresses are refused, whatever they are called. Real connections to a real listener on loopback."""
 
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
+from tests.hooks.receiver import Receiver
 from tracker.errors import InvalidField, SetupError
 from tracker.hooks.guard import NOT_ALLOWED, AddressRefused, Guard, networks_of
 from tracker.hooks.sender import Sender
@@ -22,15 +22,49 @@ SPELLINGS_OF_LOOPBACK = [
     "0x7f000001",
     "0.0.0.0",
 ]
-NOT_PUBLIC = """0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 169.254.169.254 172.16.0.1 192.0.0.8 192.0.0.170 192.0.2.1 192.88.99.1
-    192.168.1.1 198.18.0.1 224.0.0.1 240.0.0.1 255.255.255.255 :: ::1 ::7f00:1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:0:7f00:1
-    64:ff9b::7f00:1 64:ff9b:1::1 100::1 2001::1 2001:20::1 2001:db8::1 2002:7f00:1:: 3fff::1 5f00::1 fc00::1 fe80::1
-    fe80::1%eth0 fec0::1 ff02::1 ff0e::1""".split()
+NOT_PUBLIC = [
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.0.8",
+    "192.0.0.170",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:0:7f00:1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+]
 PUBLIC = ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "2a00:1450:4001::1", "::ffff:8.8.8.8"]
 
 
 @pytest.mark.parametrize("host", SPELLINGS_OF_LOOPBACK)
-async def test_no_spelling_of_loopback_is_reached(host: str, receiver: Any) -> None:
+async def test_no_spelling_of_loopback_is_reached(host: str, receiver: Receiver) -> None:
     sender = Sender(NOWHERE)
     answer = await sender.post(receiver.url.replace("127.0.0.1", host), {}, b"{}")
     await sender.close()
@@ -40,7 +74,7 @@ async def test_no_spelling_of_loopback_is_reached(host: str, receiver: Any) -> N
     assert receiver.requests == []
 
 
-async def test_a_refusal_reads_the_same_whether_somebody_listens_or_not(receiver: Any, free_port: int) -> None:
+async def test_a_refusal_reads_the_same_whether_somebody_listens_or_not(receiver: Receiver, free_port: int) -> None:
     sender = Sender(NOWHERE)
     answers = [
         await sender.post(url, {}, b"{}")
@@ -50,7 +84,7 @@ async def test_a_refusal_reads_the_same_whether_somebody_listens_or_not(receiver
     assert {answer.error for answer in answers} == {NOT_ALLOWED}
 
 
-async def test_listed_networks_are_reached_over_plain_http_on_any_port(receiver: Any) -> None:
+async def test_listed_networks_are_reached_over_plain_http_on_any_port(receiver: Receiver) -> None:
     sender = Sender(Guard([ip_network("127.0.0.1/32")]))
     for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "localhost"):
         assert (await sender.post(receiver.url.replace("127.0.0.1", host), {}, b'{"type":"hook.test"}')).status == 204

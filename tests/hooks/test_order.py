@@ -7,12 +7,13 @@ import random
 import signal
 import sys
 from collections import defaultdict
-from typing import Any
 
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.hooks.outbox import Clock, Outbox
+from tests.hooks.receiver import Message, Receiver
 from tracker.hooks.dispatcher import Dispatcher
 
 # Answers that an event meets one after the other, before it is taken.
@@ -32,14 +33,14 @@ def outcome(answers: list[int]) -> tuple[str, int]:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 4), Answers), min_size=1, max_size=8))
 async def test_an_asset_s_events_are_tried_one_after_the_other_until_each_is_delivered_or_dead(
-    outbox: Any, receiver: Any, clocked: Dispatcher, clock: Any, plan: list[tuple[int, list[int]]]
+    outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock, plan: list[tuple[int, list[int]]]
 ) -> None:
     await outbox.connection.execute("TRUNCATE hook, event, delivery RESTART IDENTITY CASCADE")
     outbox.last_event = 0
     receiver.accepted.clear()
     tries: dict[int, list[int]] = defaultdict(list)  # asset -> the event of every request
 
-    def answer(message: Any) -> int:
+    def answer(message: Message) -> int:
         event, asset = (int(id_.split("_")[1]) for id_ in (message["data"]["id"], message["data"]["asset"]["id"]))
         answers = plan[event - 1][1]
         number = tries[asset].count(event)
@@ -61,7 +62,7 @@ async def test_an_asset_s_events_are_tried_one_after_the_other_until_each_is_del
     assert [(row["state"], row["attempts"]) for row in rows] == [outcome(answers) for _, answers in plan]
 
 
-async def until_all_are_over(outbox: Any, clocked: Dispatcher, clock: Any) -> None:
+async def until_all_are_over(outbox: Outbox, clocked: Dispatcher, clock: Clock) -> None:
     async with asyncio.timeout(30):
         while (await outbox.states()).get("pending"):
             stats = clocked.stats()
@@ -91,12 +92,12 @@ asyncio.run(main())
 
 
 async def test_a_process_that_is_killed_again_and_again_loses_no_event_and_keeps_the_order(
-    outbox: Any, receiver: Any, database: str
+    outbox: Outbox, receiver: Receiver, database: str
 ) -> None:
     chance = random.Random(1)
     failing: set[str] = set()
 
-    async def answer(message: Any) -> web.StreamResponse:
+    async def answer(message: Message) -> web.StreamResponse:
         event = message["data"]["id"]
         if event not in failing and chance.random() < 0.01:
             failing.add(event)
@@ -108,7 +109,7 @@ async def test_a_process_that_is_killed_again_and_again_loses_no_event_and_keeps
     for kill_at in (400, 900, 1_500):
         await outbox.events([chance.randint(1, 10) for _ in range(700)])
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, database)
-        await receiver.until(lambda kill_at=kill_at: len(receiver.requests) >= kill_at)
+        await receiver.until_requests(kill_at)
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, database)

@@ -1,5 +1,6 @@
 """What answers mean and when the next attempt is due: pure rules, so three days pass in no time."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -58,7 +59,7 @@ def test_410_ends_nothing_but_says_that_the_receiver_is_gone() -> None:
 @given(st.randoms(use_true_random=False))
 def test_the_first_retry_comes_after_half_a_second_to_a_second_and_the_pauses_grow(random: Random) -> None:
     times = [at_ms for at_ms, _ in attempts(Answer(503), random)]
-    pauses_s = [(b - a) / 1000 for a, b in zip(times, times[1:], strict=False)]
+    pauses_s = [(b - a) / 1000 for a, b in pairwise(times)]
     assert 0.5 <= pauses_s[0] <= 1.0
     assert 4.5 <= pauses_s[1] <= 5.5
     assert pauses_s[:-1] == sorted(pauses_s[:-1])

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tests.hooks.receiver import Message, Receiver
 from tracker.hooks.guard import Guard
 from tracker.hooks.sender import MAX_BODY_BYTES, Sender
 
@@ -23,13 +24,13 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 def answering(**kwargs: Any) -> Callable[[Any], Awaitable[web.StreamResponse]]:
-    async def answer(message: Any) -> web.StreamResponse:
+    async def answer(message: Message) -> web.StreamResponse:
         return web.Response(**kwargs)
 
     return answer
 
 
-async def test_the_request_is_a_plain_json_post(sender: Sender, receiver: Any) -> None:
+async def test_the_request_is_a_plain_json_post(sender: Sender, receiver: Receiver) -> None:
     assert (await sender.post(receiver.url, {"webhook-id": "dlv_1"}, MESSAGE)).status == 204
     headers, body = receiver.requests[0]
     assert body == MESSAGE
@@ -39,27 +40,27 @@ async def test_the_request_is_a_plain_json_post(sender: Sender, receiver: Any) -
     assert "accept-encoding" not in headers
 
 
-async def test_redirects_are_not_followed(sender: Sender, receiver: Any) -> None:
+async def test_redirects_are_not_followed(sender: Sender, receiver: Receiver) -> None:
     receiver.answer = answering(status=307, headers={"Location": receiver.url})
     answer = await sender.post(receiver.url, {}, MESSAGE)
     assert (answer.status, answer.error) == (307, "the receiver answered 307; redirects are not followed")
     assert len(receiver.requests) == 1
 
 
-async def test_cookies_are_not_kept(sender: Sender, receiver: Any) -> None:
+async def test_cookies_are_not_kept(sender: Sender, receiver: Receiver) -> None:
     receiver.answer = answering(headers={"Set-Cookie": "a=b"})
     await sender.post(receiver.url, {}, MESSAGE)
     await sender.post(receiver.url, {}, MESSAGE)
     assert all("cookie" not in headers for headers, _ in receiver.requests)
 
 
-async def test_a_retry_after_is_handed_on(sender: Sender, receiver: Any) -> None:
+async def test_a_retry_after_is_handed_on(sender: Sender, receiver: Receiver) -> None:
     receiver.answer = answering(status=503, headers={"Retry-After": "17"})
     assert (await sender.post(receiver.url, {}, MESSAGE)).retry_after_s == 17
 
 
-async def test_a_receiver_that_says_nothing_is_given_up_in_time(sender: Sender, receiver: Any) -> None:
-    async def never(message: Any) -> web.StreamResponse:
+async def test_a_receiver_that_says_nothing_is_given_up_in_time(sender: Sender, receiver: Receiver) -> None:
+    async def never(message: Message) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -92,19 +93,19 @@ async def test_whatever_a_port_says_is_an_answer_in_our_words(sender: Sender, re
     assert (answer.status, answer.error) == (None, reason)
 
 
-async def test_tls_with_somebody_who_does_not_speak_it_is_an_answer(sender: Sender, receiver: Any) -> None:
+async def test_tls_with_somebody_who_does_not_speak_it_is_an_answer(sender: Sender, receiver: Receiver) -> None:
     answer = await sender.post(receiver.url.replace("http:", "https:"), {}, MESSAGE)
     assert (answer.status, answer.error) == (None, "TLS could not be established")
 
 
-async def test_a_name_that_does_not_exist_is_an_answer(receiver: Any) -> None:
+async def test_a_name_that_does_not_exist_is_an_answer(receiver: Receiver) -> None:
     sender = Sender(Guard(()), timeout_s=10)
     answer = await sender.post("https://nowhere.invalid/", {}, MESSAGE)
     await sender.close()
     assert (answer.status, answer.error) == (None, "the name could not be resolved")
 
 
-async def test_an_endless_body_is_success_and_is_not_read_to_its_end(sender: Sender, receiver: Any) -> None:
+async def test_an_endless_body_is_success_and_is_not_read_to_its_end(sender: Sender, receiver: Receiver) -> None:
     ended = asyncio.Event()
     written_bytes = 0
 
@@ -128,7 +129,7 @@ async def test_an_endless_body_is_success_and_is_not_read_to_its_end(sender: Sen
     assert written_bytes < 200 * MAX_BODY_BYTES  # what the kernel's buffers swallow
 
 
-async def test_a_body_that_never_ends_does_not_unsay_the_status(sender: Sender, receiver: Any) -> None:
+async def test_a_body_that_never_ends_does_not_unsay_the_status(sender: Sender, receiver: Receiver) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(MESSAGE)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")

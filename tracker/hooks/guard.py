@@ -1,7 +1,7 @@
 """Which addresses hooks may reach, judged on the socket address of every attempt to connect, after all resolving.
 
-A check of URLs or names alone would miss odd spellings of addresses, and names that change theirs between check and use.
-`check_url` only tells a user early what the socket would refuse anyway.
+A check of URLs or names alone would miss odd spellings of addresses, and names that change theirs between check and
+use. `check_url` only tells a user early what the socket would refuse anyway.
 """
 
 import errno
@@ -95,8 +95,8 @@ class Guard:
         host = url.host or ""
         if _is_address(host) and not self.permits(host, plain=url.scheme == "http"):
             raise InvalidField(
-                "url: this address is not allowed. Hooks go to public addresses over https; others, and plain http, only to the"
-                " networks that the server's operator lists in TRACKER_HOOKS_ALLOW.",
+                "url: this address is not allowed. Hooks go to public addresses over https; to others, and over plain"
+                " http, only where the server's operator lists the network in TRACKER_HOOKS_ALLOW.",
                 field="url",
             )
         return text

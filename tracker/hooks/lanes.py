@@ -1,8 +1,8 @@
 """What the dispatcher holds of the outbox: the lanes it works on, and whose turn it is. No I/O; the table is the queue.
 
-A lane is one hook and one asset; its deliveries go out one after the other. A lane is here only while it can be worked on:
-one in back-off is forgotten and found again in the table when its time has come. Bounds: LANES_PER_HOOK lanes, PAGE rows
-in each, fewer when many lanes share ROWS. Hooks take turns, and so do the lanes of one hook.
+A lane is one hook and one asset; its deliveries go out one after the other. It is here only while it can be worked on:
+one in back-off is forgotten, and found again in the table when its time has come. Bounds: LANES_PER_HOOK lanes of PAGE
+rows each, fewer when many lanes share ROWS. Hooks take turns, and so do the lanes of one hook.
 """
 
 from collections import deque
@@ -89,7 +89,7 @@ class Endpoint:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """The deliveries of one hook and asset, oldest first. A redelivery is a lane of its own; its key is minus its id."""
+    """What one hook is to get of one asset, oldest first. A redelivery is a lane of its own, its key minus its id."""
 
     endpoint: Endpoint
     key: int
@@ -241,7 +241,7 @@ class Lanes:
         self._settle(lane)
 
     def _settle(self, lane: Lane) -> None:
-        """Where a lane goes that is not running: into the line, out, or nowhere while it waits for rows or for saving."""
+        """Where a lane goes that is not running: into the line, out, or nowhere while it waits for rows or saving."""
         endpoint = lane.endpoint
         if lane.running:
             return

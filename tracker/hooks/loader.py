@@ -1,8 +1,8 @@
 """Finds in the table what can be sent now, and brings it into the lanes: fresh deliveries by a cursor, retries by their
 time, and by sweeps what was left aside or by an earlier process. One task; nobody else fills lanes.
 
-While a query runs, a lane may be saved and leave, and then the answer is older than what became of it. So an answer never
-decides about a lane that was at hand when it was asked for; for such a one the lane itself, or the next look, knows better.
+While a query runs, a lane may be saved and leave, and then the answer is older than what became of it. So an answer
+never decides about a lane that was at hand when it was asked for: the lane itself, or the next look, knows better.
 """
 
 import asyncio

@@ -89,7 +89,7 @@ class Outcomes:
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def save(self) -> None:
-        """Everything that is here now. What was cut off half way is saved again by the next call: it changes nothing."""
+        """All that is here now. What was cut off half way is saved again by the next call: that changes nothing."""
         while self._disabled or self._failing or self._waiting:
             await self._save_hooks()
             batch = self._waiting[:BATCH]

@@ -1,4 +1,4 @@
-"""What an answer to an attempt means, and when the next one is due. Rules only: times are arguments, chance is handed in.
+"""What an answer to an attempt means, and when the next one is due: rules only, time and chance are arguments.
 
 2xx                        delivered
 410                        the receiver is gone for good: its hook is disabled, the delivery waits

@@ -12,7 +12,7 @@ from tracker.hooks.schedule import Answer, Meaning, meaning_of, retry_after_s
 
 TIMEOUT_S: Final = 15.0
 MAX_CONNECTIONS: Final = 128
-# Shorter than what common servers allow (Node: 5 s), so that we are the ones to close and no request meets a closing socket.
+# Shorter than what common servers allow (Node: 5 s): we are the ones to close, and no request meets a closing socket.
 KEEP_ALIVE_S: Final = 4.0
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_WITHIN_S: Final = 1.0
@@ -93,7 +93,7 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 async def _read_away(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of a short answer, so that its connection can be used again; close the connection of a long or slow one."""
+    """Read a short answer to its end, so that the connection can be used again; close that of a long or slow one."""
     if response.content.at_eof():
         return
     left_bytes = MAX_BODY_BYTES

@@ -6,7 +6,7 @@ import secrets
 from typing import Final
 
 KEY_BYTES: Final = 32
-SECRET_PREFIX: Final = "whsec_"
+PREFIX: Final = "whsec_"
 
 
 def new_key() -> bytes:
@@ -16,7 +16,7 @@ def new_key() -> bytes:
 
 def secret_of(key: bytes) -> str:
     """The text that the owner of the hook is given, once."""
-    return SECRET_PREFIX + base64.b64encode(key).decode()
+    return PREFIX + base64.b64encode(key).decode()
 
 
 def signature_headers(key: bytes, message_id: str, at_s: int, body: bytes) -> dict[str, str]:
