@@ -3,6 +3,7 @@
 It owns the choice of what a street map shows. It draws nothing, and refuses to run without osmium and the extract.
 """
 
+# ruff: noqa: INP001 (a script, no package)
 import importlib.util
 import json
 import sys
@@ -211,7 +212,7 @@ def main(folder: Path) -> None:
     features.extend(fade(area))
     features.extend(("water", face, {}) for face in sea(coast, area))
     write(folder, features, area.buffer(FADE_OUTSIDE_DEG))
-    print(json.dumps({"name": "helsinki", "bounds": bounds}))
+    sys.stdout.write(json.dumps({"name": "helsinki", "bounds": bounds}) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import { feature, mesh } from 'topojson-client';
 export const MAX_ZOOM = 6;
 const require = createRequire(import.meta.url);
 
-// world-atlas stitches its shapes over the antimeridian. Projecting them onto plain degrees cuts them there; without
-// that, every tile cutter draws lines straight across the Atlantic.
+// world-atlas stitches its shapes over the antimeridian; left so, every tile cutter draws lines straight across the
+// Atlantic. Projecting such a shape onto plain degrees cuts it there. The others are in plain degrees already, and must
+// stay as they are: the projection is slow, and takes islets that rounding has turned inside out for all the rest of the
+// world.
 const degrees = geoEquirectangular()
   .translate([0, 0])
   .scale(180 / Math.PI)
@@ -20,30 +22,29 @@ const degrees = geoEquirectangular()
 
 const atlas = (name) => JSON.parse(readFileSync(require.resolve(`world-atlas/${name}.json`), 'utf8'));
 const asFeature = (geometry, properties = {}) => ({ type: 'Feature', properties, geometry });
-const flat = (geometry, properties) => asFeature(geoProject(geometry, degrees), properties);
+const leaps = (line) => line.some(([lon], i) => i > 0 && Math.abs(lon - line[i - 1][0]) > 180);
 
-// Rounding has turned some islets of a few metres inside out: on the sphere, such a ring encloses all the rest of the
-// world. The largest real piece of land has about 8,000 square degrees.
-const WORLD_SQUARE_DEGREES = 30_000;
-
-function landPieces(topology) {
-  const { features } = feature(topology, topology.objects.land);
-  const polygons = features.flatMap(({ geometry: { type, coordinates } }) => (type === 'Polygon' ? [coordinates] : coordinates));
-  return polygons.flatMap((coordinates) => {
-    const piece = geoProject({ type: 'Polygon', coordinates }, degrees);
-    if (!piece) return [];
-    const outer = piece.type === 'Polygon' ? [piece.coordinates[0]] : piece.coordinates.map((part) => part[0]);
-    return outer.some((ring) => ringArea(ring) > WORLD_SQUARE_DEGREES) ? [] : [asFeature(piece)];
-  });
+function cutPolygon(coordinates) {
+  const polygon = { type: 'Polygon', coordinates };
+  return coordinates.some(leaps) ? geoProject(polygon, degrees) : polygon;
 }
 
-function shapes(topology, from, to) {
-  const { countries } = topology.objects;
-  return [
-    { name: 'land', features: landPieces(topology), from, to },
-    { name: 'coast', features: [flat(mesh(topology, countries, (a, b) => a === b))], from, to },
-    { name: 'boundary', features: [flat(mesh(topology, countries, (a, b) => a !== b))], from, to },
-  ];
+function cutLines({ coordinates }) {
+  const whole = coordinates.filter((line) => !leaps(line));
+  const cut = geoProject({ type: 'MultiLineString', coordinates: coordinates.filter(leaps) }, degrees);
+  return asFeature({ type: 'MultiLineString', coordinates: [...whole, ...(cut?.coordinates ?? [])] });
+}
+
+const polygonsOf = ({ type, coordinates }) => (type === 'Polygon' ? [coordinates] : coordinates);
+
+function land(topology, from, to) {
+  const { features } = feature(topology, topology.objects.land);
+  const pieces = features.flatMap(({ geometry }) => polygonsOf(geometry).map((polygon) => asFeature(cutPolygon(polygon))));
+  return { name: 'land', features: pieces, from, to };
+}
+
+function lines(name, topology, keep, from, to) {
+  return { name, features: [cutLines(mesh(topology, topology.objects.countries, keep))], from, to };
 }
 
 function ringArea(ring) {
@@ -55,8 +56,7 @@ function ringArea(ring) {
 /** A country's name stands inside the largest of its parts; `rank` is that part's size in square degrees. */
 function countryNames(topology) {
   return feature(topology, topology.objects.countries).features.flatMap(({ geometry, properties }) => {
-    const cutShape = geoProject(geometry, degrees);
-    const parts = cutShape.type === 'Polygon' ? [cutShape.coordinates] : cutShape.coordinates;
+    const parts = polygonsOf(geometry).flatMap((polygon) => polygonsOf(cutPolygon(polygon)));
     const largest = parts.reduce((best, part) => (ringArea(part[0]) > ringArea(best[0]) ? part : best));
     const [lon, lat] = polylabel(largest, 0.05);
     const name = properties.name.replace(/\bRep\.$/, 'Republic').replace(/\bIs\.$/, 'Islands');
@@ -80,11 +80,19 @@ function cityNames() {
   });
 }
 
+const outer = (a, b) => a === b;
+const inner = (a, b) => a !== b;
+
 export function layers() {
   const coarse = atlas('countries-50m');
+  const fine = atlas('countries-10m');
   return [
-    ...shapes(coarse, 0, 3),
-    ...shapes(atlas('countries-10m'), 4, MAX_ZOOM),
+    land(coarse, 0, 3),
+    land(fine, 4, MAX_ZOOM),
+    // From zoom 4 on the outline of the land is the coast: the cut at the antimeridian shows only where nobody looks.
+    lines('coast', coarse, outer, 0, 3),
+    lines('boundary', coarse, inner, 0, 3),
+    lines('boundary', fine, inner, 4, MAX_ZOOM),
     { name: 'country', features: countryNames(coarse), from: 0, to: MAX_ZOOM },
     ...cityNames(),
   ];

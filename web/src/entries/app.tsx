@@ -10,7 +10,6 @@ import type { Bbox, FeedEvent } from '../live/messages';
 import { Session } from '../live/session';
 import { inBrowser } from '../live/socket';
 import { type Asset, Store, stateOf } from '../live/store';
-import { extent } from '../map/fences';
 import type { Padding } from '../map/map';
 import { paletteIndex } from '../map/palette';
 import { Scene } from '../map/scene';
@@ -151,7 +150,7 @@ function showFence(id: string | null): void {
 
 function showEvent(event: FeedEvent): void {
   ui.pushEvent(event);
-  scene.overlay.pulse(fromLonLat(event.lon, event.lat));
+  if (event.lon !== undefined && event.lat !== undefined) scene.overlay.pulse(fromLonLat(event.lon, event.lat));
   const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
   if (event.cause || (event.geofence && !known)) fencesSoon();
 }
@@ -262,4 +261,3 @@ function start(): void {
 }
 
 start();
-void extent;

@@ -41,9 +41,8 @@ export async function signedIn(): Promise<boolean> {
 }
 
 interface FencePage {
-  features?: Feature[];
-  geofences?: Feature[];
-  next?: string | null;
+  features: Feature[];
+  next: string | null;
 }
 
 export async function geofences(): Promise<Feature[]> {
@@ -51,7 +50,7 @@ export async function geofences(): Promise<Feature[]> {
   let after = '';
   do {
     const page: FencePage = await get(`/v1/geofences?limit=1000${after && `&after=${part(after)}`}`);
-    all.push(...(page.features ?? page.geofences ?? []));
+    all.push(...page.features);
     after = page.next ?? '';
   } while (after);
   return all;
@@ -67,8 +66,9 @@ export interface AssetDetail {
 
 export const asset = (id: string): Promise<AssetDetail> => get(`/v1/assets/${part(id)}`);
 
-export const track = (id: string, from: Date, to: Date): Promise<FeatureCollection | Feature> =>
-  get(`/v1/assets/${part(id)}/track?from=${from.toISOString()}&to=${to.toISOString()}`);
+/** Fixes that were found suspicious do not move an asset, and so are no part of its way. */
+export const track = (id: string, from: Date, to: Date): Promise<FeatureCollection> =>
+  get(`/v1/assets/${part(id)}/track?from=${from.toISOString()}&to=${to.toISOString()}&quality=trusted`);
 
 export const positions = (): Promise<FeatureCollection> => get('/v1/positions');
 

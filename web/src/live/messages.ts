@@ -32,8 +32,8 @@ export interface FeedEvent {
   geofence?: Named | null;
   fix_time: string;
   recorded_at?: string;
-  lon: number;
-  lat: number;
+  lon?: number;
+  lat?: number;
   initial?: boolean;
   revises?: string | null;
   cause?: string | null;

@@ -1,14 +1,19 @@
-// Names beside markers: always for the selected and the hovered one, for all when there is room for all.
+// What is written beside and over markers: names, and bubbles that stand for several assets in one place.
+//
+// Names: always of the selected and the hovered asset, of all when there is room for all. Both kinds are chosen a few
+// times a second and then only moved, frame by frame.
 
 import { at } from '../live/interp';
 import type { Asset, Store } from '../live/store';
 import { type Camera, project } from './camera';
+import { type Group, groups } from './groups';
 
 const MANY = 48;
 const NEAR_ZOOM_SCALE = 512 * 2 ** 13;
 const CHOOSE_EVERY_MS = 300;
 const OFFSET_PX = 17;
 const HEIGHT_PX = 18;
+const BUBBLE_PX = 20;
 
 interface Label {
   element: HTMLElement;
@@ -19,10 +24,14 @@ interface Label {
 export class Labels {
   readonly element = document.createElement('div');
   readonly #store: Store;
-  readonly #labels = new Map<string, Label>();
+  readonly #names = new Map<string, Label>();
+  readonly #bubbles = new Map<string, { element: HTMLElement; group: Group }>();
   #chosenMs = Number.NEGATIVE_INFINITY;
+  #chosenScale = 0;
   #selected: string | null = null;
   #hovered: string | null = null;
+  /** Assets that a bubble stands for; their own markers are not drawn. */
+  hidden: ReadonlySet<string> = new Set();
 
   constructor(store: Store) {
     this.#store = store;
@@ -36,49 +45,94 @@ export class Labels {
     this.#chosenMs = Number.NEGATIVE_INFINITY;
   }
 
-  place(camera: Camera, nowMs: number): void {
-    if (nowMs - this.#chosenMs >= CHOOSE_EVERY_MS) {
-      this.#chosenMs = nowMs;
-      this.#choose(camera, nowMs);
+  bubbleAt(camera: Camera, x: number, y: number): Group | null {
+    for (const { group } of this.#bubbles.values()) {
+      const [bx, by] = project(camera, middle(group));
+      if (Math.hypot(bx - x, by - y) <= BUBBLE_PX) return group;
     }
-    for (const [id, label] of this.#labels) {
+    return null;
+  }
+
+  /** Moves everything to where it belongs in this frame. */
+  place(camera: Camera, nowMs: number): void {
+    for (const [id, label] of this.#names) {
       const asset = this.#store.get(id);
-      if (!asset) this.#remove(id);
+      if (!asset) this.#removeName(id);
       else {
         const [x, y] = project(camera, at(asset.leg, nowMs));
-        label.element.style.transform = `translate(${(x + OFFSET_PX).toFixed(1)}px, ${(y - HEIGHT_PX / 2).toFixed(1)}px)`;
+        move(label.element, x + OFFSET_PX, y - HEIGHT_PX / 2);
       }
+    }
+    for (const { element, group } of this.#bubbles.values()) {
+      const [x, y] = project(camera, middle(group));
+      move(element, x, y);
     }
   }
 
-  #choose(camera: Camera, nowMs: number): void {
-    const first = [this.#selected, this.#hovered].filter((id): id is string => id !== null);
+  /** Decides what is shown; tells whether other markers are hidden than before. */
+  choose(camera: Camera, nowMs: number): boolean {
+    const zoomed = Math.abs(Math.log2(camera.scale / (this.#chosenScale || 1))) > 0.1;
+    if (!zoomed && nowMs - this.#chosenMs < CHOOSE_EVERY_MS) return false;
+    this.#chosenMs = nowMs;
+    this.#chosenScale = camera.scale;
+    const changed = this.#chooseBubbles(camera, nowMs);
+    this.#chooseNames(camera, nowMs);
+    return changed;
+  }
+
+  #chooseBubbles(camera: Camera, nowMs: number): boolean {
+    const assets = this.#store.all().filter(({ entry }) => entry.id !== this.#selected);
+    const byId = assets.map((asset) => ({ id: asset.entry.id, point: at(asset.leg, nowMs) })).sort((a, b) => (a.id < b.id ? -1 : 1));
+    const found = groups(camera, byId);
+    const kept = new Set(found.map((group) => group.id));
+    for (const [id, { element }] of this.#bubbles) {
+      if (kept.has(id)) continue;
+      element.remove();
+      this.#bubbles.delete(id);
+    }
+    for (const group of found) this.#showBubble(group);
+    const hidden = new Set(found.flatMap((group) => group.members));
+    const same = hidden.size === this.hidden.size && [...hidden].every((id) => this.hidden.has(id));
+    if (!same) this.hidden = hidden;
+    return !same;
+  }
+
+  #showBubble(group: Group): void {
+    const element = this.#bubbles.get(group.id)?.element ?? document.createElement('span');
+    this.#bubbles.set(group.id, { element, group });
+    const text = group.members.length < 10_000 ? String(group.members.length) : '9999+';
+    if (element.textContent !== text) element.textContent = text;
+    element.className = `bubble${group.members.length >= 100 ? ' bubble-large' : ''}`;
+    if (!element.isConnected) this.element.append(element);
+  }
+
+  #chooseNames(camera: Camera, nowMs: number): void {
+    const first = [this.#selected, this.#hovered].filter((id): id is string => id !== null && !this.hidden.has(id));
     const wanted = new Set(first);
-    const shown = this.#store.all().filter((asset) => visible(camera, asset, nowMs));
-    const others = camera.scale >= NEAR_ZOOM_SCALE && shown.length <= MANY ? shown : [];
+    const shown = camera.scale >= NEAR_ZOOM_SCALE ? this.#store.all().filter((asset) => visible(camera, asset, nowMs)) : [];
+    const assets = [...first.map((id) => this.#store.get(id)), ...(shown.length <= MANY ? shown : [])];
     const taken: [number, number, number][] = [];
-    const assets = [...first.map((id) => this.#store.get(id)), ...others];
     for (const asset of assets) {
       if (!asset) continue;
       const [x, y] = project(camera, at(asset.leg, nowMs));
-      const width = this.#labels.get(asset.entry.id)?.width ?? asset.entry.name.length * 7 + 12;
+      const width = this.#names.get(asset.entry.id)?.width ?? asset.entry.name.length * 7 + 12;
       const clear = taken.every(([tx, ty, tw]) => Math.abs(y - ty) > HEIGHT_PX || x + width < tx || tx + tw < x);
       if (!clear && !wanted.has(asset.entry.id)) continue;
       taken.push([x, y, width]);
       wanted.add(asset.entry.id);
     }
-    for (const id of [...this.#labels.keys()]) if (!wanted.has(id)) this.#remove(id);
-    for (const id of wanted) this.#show(id);
+    for (const id of [...this.#names.keys()]) if (!wanted.has(id)) this.#removeName(id);
+    for (const id of wanted) this.#showName(id);
   }
 
-  #show(id: string): void {
+  #showName(id: string): void {
     const asset = this.#store.get(id);
     if (!asset) return;
-    let label = this.#labels.get(id);
+    let label = this.#names.get(id);
     if (!label) {
       label = { element: document.createElement('span'), text: '', width: 0 };
       this.element.append(label.element);
-      this.#labels.set(id, label);
+      this.#names.set(id, label);
     }
     label.element.className = `label${id === this.#selected ? ' label-selected' : ''}`;
     if (label.text !== asset.entry.name) {
@@ -88,10 +142,16 @@ export class Labels {
     }
   }
 
-  #remove(id: string): void {
-    this.#labels.get(id)?.element.remove();
-    this.#labels.delete(id);
+  #removeName(id: string): void {
+    this.#names.get(id)?.element.remove();
+    this.#names.delete(id);
   }
+}
+
+const middle = ({ west, east, north, south }: Group) => ({ x: (west + east) / 2, y: (north + south) / 2 });
+
+function move(element: HTMLElement, x: number, y: number): void {
+  element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
 }
 
 function visible(camera: Camera, asset: Asset, nowMs: number): boolean {

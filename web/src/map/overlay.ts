@@ -26,6 +26,13 @@ export interface Emphasis {
   hovered: string | null;
 }
 
+/** Others who draw with each frame: before the markers they may hide some, after it they move along. */
+export interface Companion {
+  readonly hidden: ReadonlySet<string>;
+  choose(camera: Camera, nowMs: number): boolean;
+  place(camera: Camera, nowMs: number): void;
+}
+
 interface Pulse {
   point: Point;
   startMs: number;
@@ -37,7 +44,7 @@ export class Overlay {
   readonly #map: MapLibre;
   readonly #store: Store;
   readonly #trail: Trail;
-  readonly #onFrame: (camera: Camera, nowMs: number) => void;
+  readonly #companion: Companion;
   readonly #serverNow: () => number;
   #markers!: Program;
   #capsules!: Program;
@@ -61,14 +68,14 @@ export class Overlay {
     map: MapLibre,
     store: Store,
     trail: Trail,
+    companion: Companion,
     serverNow: () => number,
-    onFrame: (camera: Camera, nowMs: number) => void,
   ) {
     this.#map = map;
     this.#store = store;
     this.#trail = trail;
     this.#serverNow = serverNow;
-    this.#onFrame = onFrame;
+    this.#companion = companion;
     this.canvas.className = 'overlay';
     this.canvas.setAttribute('aria-hidden', 'true');
     const gl = this.canvas.getContext('webgl2', { alpha: true, premultipliedAlpha: true, antialias: false });
@@ -197,10 +204,21 @@ export class Overlay {
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
     if (now - this.#epochMs > EPOCH_MS) this.#newEpoch(now);
+    const hidden = this.#companion.hidden;
+    if (this.#companion.choose(camera, now)) this.#dirtyOf(hidden, this.#companion.hidden);
     this.#writeDirty();
     this.#drawCapsules(camera, dpr, now);
     this.#drawMarkers(camera, dpr, now);
-    this.#onFrame(camera, now);
+    this.#companion.place(camera, now);
+  }
+
+  #dirtyOf(...sets: ReadonlySet<string>[]): void {
+    for (const ids of sets) {
+      for (const id of ids) {
+        const asset = this.#store.get(id);
+        if (asset) this.#store.dirty.add(asset.slot);
+      }
+    }
   }
 
   #newEpoch(now: number): void {
@@ -233,7 +251,7 @@ export class Overlay {
       STATES[stateOf(asset, serverNow)],
       paletteIndex(entry.tags),
       emphasis,
-      0,
+      this.#companion.hidden.has(entry.id) ? 1 : 0,
     ];
   }
 
@@ -323,6 +341,7 @@ export class Overlay {
     let best: Asset | null = null;
     let nearest = reachPx;
     for (const asset of this.#store.all()) {
+      if (this.#companion.hidden.has(asset.entry.id)) continue;
       const [px, py] = project(camera, at(asset.leg, now));
       const distance = Math.hypot(px - x, py - y);
       if (distance < nearest) {

@@ -7,6 +7,8 @@ const LIGHT = ['#1f6feb', '#d9480f', '#0b8a6c', '#a626a4', '#b08000', '#d6336c',
 const DARK = ['#5b9dff', '#ff8a4c', '#3ecf9f', '#dd7be0', '#e6b93c', '#ff7aa8', '#988cff', '#4cc3ea', '#93a0b0', '#5b9dff'];
 export const UNTAGGED = 9;
 const HUES = 8;
+/** These are clear on land and water in both themes; the others wait until these are given away. */
+const FIRST_HUES = 4;
 
 function rgb(hex: string): [number, number, number] {
   const n = Number.parseInt(hex.slice(1), 16);
@@ -41,7 +43,7 @@ export function paletteIndex(tags: readonly string[] | undefined): number {
   const known = given.get(tag);
   if (known !== undefined) return known;
   const taken = new Set(given.values());
-  let index = hash(tag) % HUES;
+  let index = hash(tag) % FIRST_HUES;
   for (let tries = 0; taken.has(index) && tries < HUES; tries += 1) index = (index + 1) % HUES;
   given.set(tag, index);
   return index;

@@ -6,11 +6,12 @@ import { fromLonLat, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
 import type { Bbox } from '../live/messages';
 import type { Store } from '../live/store';
-import { type Camera, project } from './camera';
+import { type Camera, cameraOf, project } from './camera';
 import { draw } from './fences';
+import type { Group } from './groups';
 import { Labels } from './labels';
 import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
-import { Overlay } from './overlay';
+import { type Companion, Overlay } from './overlay';
 import type { Basemap, Theme } from './style';
 import { Trail, type TrailFix } from './trail';
 
@@ -66,10 +67,24 @@ export class Scene {
     this.#padding = options.padding;
     this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
     this.#labels = new Labels(store);
-    this.overlay = new Overlay(this.map, store, this.#trail, options.serverNow, (camera, now) => this.#frame(camera, now));
+    this.overlay = new Overlay(this.map, store, this.#trail, this.#companion(), options.serverNow);
     this.overlay.setTheme(options.theme);
     this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element);
     this.#listen();
+  }
+
+  #companion(): Companion {
+    const labels = this.#labels;
+    return {
+      get hidden() {
+        return labels.hidden;
+      },
+      choose: (camera, now) => labels.choose(camera, now),
+      place: (camera, now) => {
+        labels.place(camera, now);
+        this.#keepUp(camera, now);
+      },
+    };
   }
 
   get trail(): Trail {
@@ -96,16 +111,25 @@ export class Scene {
     const touch = matchMedia('(pointer: coarse)').matches;
     const asset = this.overlay.pick(event.point.x, event.point.y, touch ? PICK_TOUCH_PX : PICK_MOUSE_PX);
     if (asset) return this.#events.select(asset.entry.id);
+    const bubble = this.#labels.bubbleAt(cameraOf(this.map), event.point.x, event.point.y);
+    if (bubble) return this.#openBubble(bubble);
     const [fence] = this.#styled ? this.map.queryRenderedFeatures(event.point, { layers: ['fence-fill'] }) : [];
     this.#events.fence(fence ? String(fence.properties.id) : null);
   }
 
+  #openBubble({ west, north, east, south }: Group): void {
+    const [w, n] = toLonLat({ x: west, y: north });
+    const [e, s] = toLonLat({ x: east, y: south });
+    this.fit([w, s, e, n]);
+  }
+
   #hover(event: MapMouseEvent): void {
     if (event.originalEvent.buttons) return;
-    const id = this.overlay.pick(event.point.x, event.point.y, PICK_MOUSE_PX)?.entry.id ?? null;
-    if (id === this.#hovered) return;
-    this.map.getCanvas().style.cursor = id ? 'pointer' : '';
-    this.#events.hover(id);
+    const { x, y } = event.point;
+    const id = this.overlay.pick(x, y, PICK_MOUSE_PX)?.entry.id ?? null;
+    const hit = id !== null || this.#labels.bubbleAt(cameraOf(this.map), x, y) !== null;
+    this.map.getCanvas().style.cursor = hit ? 'pointer' : '';
+    if (id !== this.#hovered) this.#events.hover(id);
   }
 
   emphasise(selected: string | null, hovered: string | null): void {
@@ -197,8 +221,8 @@ export class Scene {
     this.#events.followEnded();
   }
 
-  #frame(camera: Camera, nowMs: number): void {
-    this.#labels.place(camera, nowMs);
+  /** Following: the camera goes where the asset goes. */
+  #keepUp(camera: Camera, nowMs: number): void {
     if (!this.#following || this.#selected === null || this.map.isMoving()) return;
     const asset = this.#store.get(this.#selected);
     if (!asset) return;

@@ -20,7 +20,7 @@ export const MARKER_VERTEX = `#version 300 es
   in vec4 a_from;
   in vec4 a_to;
   in vec4 a_time;             // start, end (seconds), course before, course after (degrees)
-  in vec4 a_look;             // state, colour, emphasis, -
+  in vec4 a_look;             // state, colour, emphasis, hidden
   uniform float u_now;
   uniform float u_dpr;
   uniform float u_bearing;
@@ -31,7 +31,7 @@ export const MARKER_VERTEX = `#version 300 es
   void main() {
     float part = a_time.y > a_time.x ? clamp((u_now - a_time.x) / (a_time.y - a_time.x), 0.0, 1.0) : 1.0;
     vec2 r = mix(relative(a_from), relative(a_to), part);
-    gl_Position = toClip(toPixels(r));
+    gl_Position = a_look.w > 0.5 ? vec4(2.0, 2.0, 2.0, 1.0) : toClip(toPixels(r));
     float swing = mod(a_time.w - a_time.z + 540.0, 360.0) - 180.0;
     float course = radians(a_time.z + swing * min(part * 2.0, 1.0) - u_bearing);
     v_turn = vec2(cos(course), sin(course));

@@ -71,16 +71,13 @@ type Stops = [number, number][];
 const byZoom = (stops: Stops, base = 1): any => ['interpolate', ['exponential', base], ['zoom'], ...stops.flat()];
 
 function worldLayers(c: typeof LIGHT): LayerSpecification[] {
+  // The world is drawn to zoom 6: at street level its coast is a guess, and steps back.
+  const coast = { 'line-color': c.coast, 'line-width': byZoom([[0, 0.4], [6, 1], [12, 1.4]]), 'line-opacity': byZoom([[10, 1], [12, 0.3]]) };
   return [
     { id: 'water', type: 'background', paint: { 'background-color': c.water } },
     { id: 'land', type: 'fill', source: 'world', 'source-layer': 'land', paint: { 'fill-color': c.land, 'fill-antialias': false } },
-    {
-      id: 'coast',
-      type: 'line',
-      source: 'world',
-      'source-layer': 'coast',
-      paint: { 'line-color': c.coast, 'line-width': byZoom([[0, 0.4], [6, 1], [12, 1.4]]), 'line-opacity': byZoom([[10, 1], [12, 0.3]]) },
-    },
+    { id: 'coast', type: 'line', source: 'world', 'source-layer': 'coast', maxzoom: 4, paint: coast },
+    { id: 'shore', type: 'line', source: 'world', 'source-layer': 'land', minzoom: 4, paint: coast },
     {
       id: 'boundary',
       type: 'line',

@@ -1,7 +1,7 @@
 // The way the selected asset came in the last half hour: read once from history, then grown by the live fixes.
 // The newest stretch follows the gliding marker, so it is drawn apart from the rest.
 
-import type { Feature, FeatureCollection, Position } from 'geojson';
+import type { FeatureCollection, Position } from 'geojson';
 import { fromLonLat, metresPerUnit, type Point, unwrap } from '../lib/mercator';
 
 export const TRAIL_MS = 30 * 60_000;
@@ -20,26 +20,24 @@ export interface Segment {
   alphaTo: number;
 }
 
-interface Times {
-  fix_time?: string;
-  time?: string;
-  speed_mps?: number | null;
-  flags?: string[];
+/** What stands beside the coordinates, fix by fix. */
+interface Columns {
+  times?: string[];
+  speed_mps?: (number | null)[];
 }
 
-/** Fixes that judge themselves suspicious do not move an asset, and so are no part of its way. */
-function fixOf(position: Position, times: Times): TrailFix | null {
-  const timeMs = Date.parse(times.fix_time ?? times.time ?? '');
+function fixOf(position: Position, i: number, columns: Columns): TrailFix[] {
+  const timeMs = Date.parse(columns.times?.[i] ?? '');
   const [lon, lat] = position;
-  if (lon === undefined || lat === undefined || Number.isNaN(timeMs) || times.flags?.length) return null;
-  return { ...fromLonLat(lon, lat), timeMs, speedMps: times.speed_mps ?? null };
+  if (lon === undefined || lat === undefined || Number.isNaN(timeMs)) return [];
+  return [{ ...fromLonLat(lon, lat), timeMs, speedMps: columns.speed_mps?.[i] ?? null }];
 }
 
-export function fixesOf(track: FeatureCollection | Feature): TrailFix[] {
-  const features = track.type === 'Feature' ? [track] : track.features;
-  return features.flatMap(({ geometry, properties }) => {
-    if (geometry?.type !== 'Point') return [];
-    return fixOf(geometry.coordinates, (properties ?? {}) as Times) ?? [];
+/** A track comes as lines, cut at the antimeridian, or a point for a single fix. */
+export function fixesOf(track: FeatureCollection): TrailFix[] {
+  return track.features.flatMap(({ geometry, properties }) => {
+    const positions = geometry.type === 'LineString' ? geometry.coordinates : geometry.type === 'Point' ? [geometry.coordinates] : [];
+    return positions.flatMap((position, i) => fixOf(position, i, (properties ?? {}) as Columns));
   });
 }
 

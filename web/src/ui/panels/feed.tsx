@@ -15,7 +15,7 @@ function Item({ event }: { event: FeedEvent }) {
   const time = Date.parse(event.fix_time);
   const open = () => {
     act().select(event.asset.id);
-    act().fly(event.lon, event.lat);
+    if (event.lon !== undefined && event.lat !== undefined) act().fly(event.lon, event.lat);
   };
   return (
     <li class={`event event-${tone}${event.status === 'retracted' ? ' event-gone' : ''}`}>
