@@ -103,7 +103,7 @@ class PrivateCluster:
                 try:
                     await self._launch()
                 except StoreError as error:
-                    log.error("%s", error)  # noqa: TRY400 - the sentence says it; the next round tries again
+                    log.error("%s", error)  # the next round tries again
 
     def url(self, database: str = DATABASE) -> str:
         """How asyncpg and psql reach one of its databases."""
