@@ -50,7 +50,7 @@ def unheard(_: Progress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The simulated time against the clock; at `speed` 1 they are one, so a restart finds the fleet where it would be."""
+    """The simulated time and the clock; at `speed` 1 they are one, so a restart finds the fleet where it would be."""
 
     began_s: float
     speed: float
