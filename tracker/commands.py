@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Self
 
 import typer
 import uvloop
@@ -13,7 +14,10 @@ from rich.console import Console
 
 from tracker import __version__
 from tracker.app import Server, serve
+from tracker.demo import demo, with_free_port
+from tracker.fleet.simulate import Progress, simulate
 from tracker.settings import settings
+from tracker.store.private import default_data_dir
 
 app = typer.Typer(
     name="tracker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -81,6 +85,93 @@ def serve_command(
 
     if not uvloop.run(run()):
         raise typer.Exit(1)
+
+
+DEMO_DATA: Final = "tracker-demo"
+
+Url = Annotated[str, typer.Option(envvar="TRACKER_URL", help="The server.", metavar="URL")]
+Token = Annotated[str, typer.Option("--token", envvar="TRACKER_ADMIN_TOKEN", help="An admin's token of that server.", metavar="TOKEN")]
+Couriers = Annotated[int, typer.Option(min=1, max=2_000, help="How many couriers drive; trams, ships and flights come on top.")]
+
+
+class _Line:
+    """One line at the bottom of the terminal that says how far it is; plain lines, one a stage, where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._status = console.status("Starting …")
+        self._stage = ""
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def say(self, text: str) -> None:
+        self._status.update(text)
+
+    def fleet(self, progress: Progress) -> None:
+        texts = {
+            "streets": "Reading the streets of Helsinki …",
+            "devices": f"Making {progress.members} devices …",
+            "geofences": "Drawing geofences …",
+            "history": f"Bringing in the last half hour … {progress.acked:,} fixes durable",
+            "streaming": f"{progress.members} devices are moving · {progress.acked:,} fixes durable · {progress.pending:,} under way"
+            f" · {progress.out_of_reach} out of reach   (Ctrl-C ends)",
+            "done": "Ending …",
+        }
+        self.say(texts[progress.stage])
+        if progress.stage != self._stage and not console.is_terminal:
+            console.print(texts[progress.stage], highlight=False)
+        self._stage = progress.stage
+        for refused in progress.stopped:
+            console.print(f"[red]{refused}[/red]", highlight=False)
+
+
+@app.command("demo")
+def demo_command(listen: Listen = "127.0.0.1:8080", data: Data = None, couriers: Couriers = 40) -> None:
+    """Start a server with a simulated fleet and print the link to its map. Its data stay apart from those of [bold]serve[/bold]."""
+    configure_logging(logging.WARNING)
+    chosen = with_free_port(settings(listen, data or default_data_dir().with_name(DEMO_DATA), None, None, ""))
+
+    async def run() -> bool:
+        with _Line() as line:
+            line.say("Starting PostGIS and the server …")
+
+            def ready(url: str, path: str) -> None:
+                console.print(f"\n  Open the map:  [bold link={url}{path}]{url}{path}[/]\n", highlight=False, soft_wrap=True)
+
+            return await demo(
+                chosen, couriers=couriers, backfill_s=1800, until=_stop_event(), ready=ready, on_progress=line.fleet
+            )
+
+    if not uvloop.run(run()):
+        raise typer.Exit(1)
+
+
+@app.command("simulate")
+def simulate_command(
+    token: Token, url: Url = "http://127.0.0.1:8080", couriers: Couriers = 40,
+    seed: Annotated[int, typer.Option(help="Another number, another fleet.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="How fast the simulated world runs.")] = 1.0,
+    minutes: Annotated[float, typer.Option(min=0, help="How long; 0: until Ctrl-C.")] = 0,
+) -> None:  # fmt: skip
+    """Drive a plausible fleet into a running server: couriers on real streets, trams, ships, flights, with the faults of real receivers."""
+
+    async def run() -> None:
+        with _Line() as line:
+            driving = asyncio.ensure_future(simulate(
+                url, token, couriers=couriers, seed=seed, speed=speed, duration_s=minutes * 60 or None, on_progress=line.fleet
+            ))
+            stopping = asyncio.ensure_future(_stop_event().wait())
+            await asyncio.wait([driving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            driving.cancel()
+            with suppress(asyncio.CancelledError):
+                await driving
+
+    uvloop.run(run())
 
 
 @app.command()

@@ -1,8 +1,8 @@
 -- name: insert_geofences
 -- In order; the new numbers come back in that order.
 INSERT INTO geofence (name, tags, attributes)
-SELECT f.name, ARRAY(SELECT jsonb_array_elements_text(f.tags)), f.attributes
-FROM unnest($1::text[], $2::jsonb[], $3::jsonb[]) WITH ORDINALITY AS f (name, tags, attributes, position)
+SELECT f.value ->> 'name', ARRAY(SELECT jsonb_array_elements_text(f.value -> 'tags')), f.value -> 'attributes'
+FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS f (value, position)
 ORDER BY f.position
 RETURNING id
 

@@ -52,9 +52,8 @@ async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
         since, connection = writer.batch + 1, writer.journal.connection
         with translated():
             async with connection.transaction():
-                rows = await connection.fetch(
-                    sql("insert_geofences"), [d.name for d in drafts], [list(d.tags) for d in drafts], [d.attributes for d in drafts]
-                )
+                texts = [{"name": d.name, "tags": d.tags, "attributes": d.attributes} for d in drafts]
+                rows = await connection.fetch(sql("insert_geofences"), texts)
                 numbers = sorted(row["id"] for row in rows)
                 await _insert_versions(writer, numbers, [1] * len(drafts), drafts, since)
         made = [
