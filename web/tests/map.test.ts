@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest';
+import { fromLonLat, metresPerUnit, toLonLat } from '../src/lib/mercator';
+import { type Camera, cameraOf, copies, project } from '../src/map/camera';
+import { circle, draw } from '../src/map/fences';
+import { groups } from '../src/map/groups';
+import { fixesOf, Trail } from '../src/map/trail';
+
+function camera(lng: number, lat: number, zoom: number, bearing = 0): Camera {
+  return cameraOf({
+    getCenter: () => ({ lng, lat }),
+    getZoom: () => zoom,
+    getBearing: () => bearing,
+    getPadding: () => ({}),
+    getContainer: () => ({ clientWidth: 800, clientHeight: 600 }),
+  });
+}
+
+describe('the camera', () => {
+  test('puts its centre in the middle of the screen', () => {
+    expect(project(camera(24.94, 60.17, 14), fromLonLat(24.94, 60.17))).toEqual([400, 300]);
+  });
+
+  test('turns with the map', () => {
+    const [x, y] = project(camera(0, 0, 4, 90), fromLonLat(1, 0));
+    expect(x).toBeCloseTo(400, 6);
+    expect(y).toBeLessThan(300);
+  });
+
+  test('shows a place beyond the antimeridian in the nearest copy of the world', () => {
+    const [x] = project(camera(179.9, 0, 6), fromLonLat(-179.9, 0));
+    expect(x).toBeGreaterThan(400);
+    expect(x).toBeLessThan(500);
+  });
+
+  test('sees several copies of the world when far out', () => {
+    expect(copies(camera(0, 0, 0)).length).toBeGreaterThan(2);
+    expect(copies(camera(24, 60, 12))).toEqual([0]);
+  });
+});
+
+test('mercator there and back is the same place', () => {
+  const [lon, lat] = toLonLat(fromLonLat(-122.4194, 37.7749));
+  expect(lon).toBeCloseTo(-122.4194, 9);
+  expect(lat).toBeCloseTo(37.7749, 9);
+});
+
+describe('fences', () => {
+  test('a circle is a closed ring of equal true distance, far north too', () => {
+    const [ring = []] = circle([24.94, 80], 5_000).coordinates;
+    expect(ring[0]).toEqual(ring.at(-1));
+    for (const [lon = 0, lat = 0] of ring) {
+      const cos = Math.sin((80 * Math.PI) / 180) * Math.sin((lat * Math.PI) / 180) + Math.cos((80 * Math.PI) / 180) * Math.cos((lat * Math.PI) / 180) * Math.cos(((lon - 24.94) * Math.PI) / 180);
+      expect(Math.acos(cos) * 6_371_008.8).toBeCloseTo(5_000, 0);
+    }
+  });
+
+  test('a point with a radius is drawn as its circle, with its name above it', () => {
+    const point = { type: 'Point' as const, coordinates: [24.94, 60.17] };
+    const { shapes, labels } = draw([{ type: 'Feature', id: 'gf_1', geometry: point, properties: { name: 'Depot', radius_m: 100 } }]);
+    expect(shapes.features[0]?.geometry.type).toBe('Polygon');
+    expect(labels.features[0]?.properties?.name).toBe('Depot');
+    const { geometry } = labels.features[0] ?? {};
+    expect(geometry?.type === 'Point' && (geometry.coordinates[1] ?? 0) > 60.17).toBe(true);
+  });
+});
+
+describe('groups', () => {
+  const near = Array.from({ length: 5 }, (_, i) => ({ id: `a${i}`, point: fromLonLat(24.94 + i * 0.0001, 60.17) }));
+  const far = { id: 'z', point: fromLonLat(-40, 30) };
+
+  test('stand for assets that would hide one another', () => {
+    const found = groups(camera(0, 40, 2), [...near, far]);
+    expect(found.map((group) => group.members.length)).toEqual([5]);
+  });
+
+  test('leave few assets alone', () => {
+    expect(groups(camera(0, 40, 2), near.slice(0, 3))).toEqual([]);
+  });
+
+  test('end at street level', () => {
+    expect(groups(camera(24.94, 60.17, 15), near)).toEqual([]);
+  });
+});
+
+describe('the trail', () => {
+  const time = (s: number) => new Date(Date.UTC(2026, 0, 1, 12, 0, s)).toISOString();
+  const track = {
+    type: 'FeatureCollection' as const,
+    features: [
+      {
+        type: 'Feature' as const,
+        geometry: { type: 'LineString' as const, coordinates: [[24.94, 60.17], [24.941, 60.17], [24.942, 60.17]] },
+        properties: { times: [time(0), time(10), time(20)], speed_mps: [1, null, 3] },
+      },
+    ],
+  };
+
+  test('is read from the columns beside the line', () => {
+    expect(fixesOf(track).map((fix) => fix.speedMps)).toEqual([1, null, 3]);
+  });
+
+  test('takes history that arrives after live fixes, each time once', () => {
+    const trail = new Trail();
+    trail.extend({ ...fromLonLat(24.942, 60.17), timeMs: Date.parse(time(20)), speedMps: 3 });
+    trail.extend({ ...fromLonLat(24.943, 60.17), timeMs: Date.parse(time(30)), speedMps: 3 });
+    trail.merge(fixesOf(track));
+    expect(trail.fixes).toHaveLength(4);
+    expect(trail.joint?.timeMs).toBe(Date.parse(time(20)));
+  });
+
+  test('does not go back for a late fix', () => {
+    const trail = new Trail();
+    trail.merge(fixesOf(track));
+    trail.extend({ ...fromLonLat(24, 60), timeMs: Date.parse(time(5)), speedMps: null });
+    expect(trail.fixes).toHaveLength(3);
+  });
+
+  test('leaves the newest stretch to the gliding marker', () => {
+    const trail = new Trail();
+    trail.merge(fixesOf(track));
+    expect(trail.segments()).toHaveLength(1);
+  });
+
+  test('measures its length on the ground', () => {
+    const trail = new Trail();
+    trail.merge(fixesOf(track));
+    expect(trail.lengthM()).toBeCloseTo((0.002 / 360) * metresPerUnit(fromLonLat(24.94, 60.17).y), 3);
+  });
+});
