@@ -22,6 +22,9 @@ _FIELDS: Final = {
 }  # fmt: skip
 
 
+FAR_SMALLER: Final = 0.001  # in area
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """A box in 1e-7 degrees, edges included; west > east crosses the antimeridian."""
@@ -131,12 +134,26 @@ class Latest:
         }
 
     def bounds(self) -> list[float] | None:
-        """The box around the whole fleet, in degrees, or None when nothing is known yet."""
+        """The box, in degrees, in which a look at the fleet should begin; None when nothing is known yet.
+
+        The whole fleet, unless most of it stands so close together that the few far away would make it a dot.
+        """
         here = np.flatnonzero((self.change > 0) & (self.columns["lat"] != UNKNOWN_INT32))
         if len(here) == 0:
             return None
-        lon, lat = self.columns["lon"][here] / DEGREE, self.columns["lat"][here] / DEGREE
-        return [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+        corners = np.stack([self.columns["lon"][here], self.columns["lat"][here]]) / DEGREE
+        low, high = corners.min(axis=1), corners.max(axis=1)
+        near = corners[:, _near_the_middle(corners)]
+        if np.prod(np.ptp(near, axis=1)) < FAR_SMALLER * np.prod(high - low):
+            low, high = near.min(axis=1), near.max(axis=1)
+        return [float(low[0]), float(low[1]), float(high[0]), float(high[1])]
+
+
+def _near_the_middle(corners: NDArray[np.float64]) -> Mask:
+    """Which of the points (2, n) are no outliers by Tukey's rule: within 1.5 interquartile ranges of the quartiles."""
+    first, third = np.quantile(corners, 0.25, axis=1), np.quantile(corners, 0.75, axis=1)
+    reach = 1.5 * (third - first)
+    return np.asarray(((corners.T >= first - reach) & (corners.T <= third + reach)).all(axis=1))
 
 
 def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
