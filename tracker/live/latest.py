@@ -157,7 +157,7 @@ def _near_the_middle(corners: NDArray[np.float64]) -> Mask:
 
 
 def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
-    """Rows of the table `latest` (times as epoch ms) as (asset numbers, columns)."""
+    """Rows of the table `latest` (times as epoch ms, attributes as values) as (asset numbers, columns)."""
     asset = np.array([row["asset"] for row in rows], dtype=np.int64)
 
     def column(name: str, kind: Any, unknown: int) -> NDArray[Any]:
@@ -167,5 +167,6 @@ def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
         asset.astype(np.int32), column("device", np.int32, 0), column("time_ms", np.int64, 0), column("lon", np.int32, 0),
         column("lat", np.int32, 0), column("alt", np.int32, UNKNOWN_INT32), column("speed", np.int32, UNKNOWN_INT32),
         column("course", np.int16, UNKNOWN_INT16), column("accuracy", np.int32, UNKNOWN_INT32),
-        np.zeros(len(rows), np.int16), [row["attributes"] for row in rows],
+        np.zeros(len(rows), np.int16),
+        [None if row["attributes"] is None else msgspec.json.encode(row["attributes"]) for row in rows],
     )  # fmt: skip
