@@ -66,10 +66,6 @@ async def live_map(request: web.Request) -> web.StreamResponse:
     return aiohttp_jinja2.render_template("app.html", request, {"boot": boot, "assets": assets})
 
 
-async def _page_style(_request: web.Request) -> dict[str, str]:
-    return {"page_css": STATIC + _manifest()[_PAGES].file}
-
-
 @web.middleware
 async def headers_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What every answer says about itself; nothing but our own files may run in a page."""
@@ -92,12 +88,13 @@ def setup(app: web.Application) -> None:
     """Templates and built files."""
     mimetypes.add_type("application/vnd.pmtiles", ".pmtiles")
     mimetypes.add_type("text/javascript", ".mjs")
-    aiohttp_jinja2.setup(
+    environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(resource_dir("web/templates")),
-        context_processors=[_page_style],
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    # Not by a context processor: that would run at every request, those of devices and scripts included.
+    environment.globals["page_css"] = STATIC + _manifest()[_PAGES].file
     app.router.add_static(STATIC, resource_dir("web/dist"))
     app.router.add_get("/", live_map)
