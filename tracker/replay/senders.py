@@ -1,0 +1,103 @@
+"""The devices of a replay while it runs: opened when their first fix is due, at most so many at once."""
+
+import sys
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+
+from tracker.sdk import Device, Fix, RejectedFix
+
+_MOST_SOCKETS: Final = 2_000
+_SPARE_FILES: Final = 100  # for everything that is not a device's socket
+_ROOM_FIXES: Final = 400_000  # in memory, all devices together: some 60 MB
+
+
+def socket_limit() -> int:
+    """How many devices may be open at once, after asking the system for as many files as that needs."""
+    if sys.platform == "win32":
+        return 400
+    import resource  # noqa: PLC0415 - Unix only
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_SOCKETS + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return _MOST_SOCKETS if soft == resource.RLIM_INFINITY else max(1, min(_MOST_SOCKETS, soft - _SPARE_FILES))
+
+
+class Senders:
+    """Owns the open devices, and the counts of those that were closed again."""
+
+    def __init__(self, url: str, tokens: Mapping[str, str]) -> None:
+        self._url = url
+        self._tokens = tokens
+        self._limit = socket_limit()
+        self._room = max(64, min(8_000, _ROOM_FIXES // max(1, min(len(tokens), self._limit))))
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._open: OrderedDict[str, Device] = OrderedDict()  # the least recently used first
+        self._acked = 0
+        self._rejected = 0
+        self.reject_codes: Counter[str] = Counter()
+
+    @property
+    def open_devices(self) -> int:
+        return len(self._open)
+
+    @property
+    def acked(self) -> int:
+        return self._acked + sum(device.stats().acked for device in self._open.values())
+
+    @property
+    def rejected(self) -> int:
+        return self._rejected + sum(device.stats().rejected for device in self._open.values())
+
+    @property
+    def last_error(self) -> str | None:
+        """Why a device is not connected, if one is not."""
+        stats = (device.stats() for device in self._open.values())
+        return next((each.last_error for each in stats if each.last_error and not each.connected), None)
+
+    async def send(self, name: str, fixes: Sequence[Fix]) -> None:
+        """Returns when they have room in memory: a slow server slows the replay down.
+
+        Raises:
+            DeviceStopped: the server will take nothing more of this device.
+        """
+        device = self._open.get(name)
+        if device is None:
+            if len(self._open) >= self._limit:
+                await self._close_one()
+            device = Device(
+                self._url, token=self._tokens[name], session=self._session,
+                max_fixes=self._room, when_full="wait", on_reject=self._count_reject,
+            )  # fmt: skip
+            await device.open()
+            self._open[name] = device
+        self._open.move_to_end(name)
+        await device.record_many(fixes)
+
+    async def finish(self) -> None:
+        """Returns when everything is acked."""
+        while self._open:
+            await self._close_one()
+
+    async def close(self) -> None:
+        for device in self._open.values():
+            await device.close()
+        self._open.clear()
+        await self._session.close()
+
+    async def _close_one(self) -> None:
+        name, device = next(iter(self._open.items()))
+        await device.drain()
+        stats = device.stats()
+        del self._open[name]
+        self._acked += stats.acked
+        self._rejected += stats.rejected
+        await device.close()
+
+    def _count_reject(self, rejected: RejectedFix) -> None:
+        self.reject_codes[rejected.code] += 1
