@@ -30,7 +30,7 @@ class Timeline:
         return 0.0 if self.speed is None else (due_ms - self.reached_ms(now_ms)) / self.speed / 1000
 
     def carried_ms(self, time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The times on the wire: as recorded; or moved to now: the moment of sending, or without a speed an end at now."""
+        """The times to send: as recorded; or moved to now, the moment of sending, or with no speed to an end at now."""
         if not self.to_now:
             return time_ms
         if self.speed is None:
