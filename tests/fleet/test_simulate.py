@@ -27,7 +27,7 @@ async def test_the_fleet_enrols_brings_its_past_and_streams(api: Api) -> None:
     assert done.acked == done.recorded > MEMBERS * 3
     assert (done.pending, done.stopped) == (0, ())
     stages = list(dict.fromkeys(progress.stage for progress in heard))
-    assert stages == ["streets", "devices", "geofences", "history", "streaming"]
+    assert stages == ["streets", "devices", "geofences", "history", "streaming", "done"]
 
     assets = await api.pages("/v1/assets", "assets")
     assert len(assets) == MEMBERS
@@ -73,7 +73,7 @@ async def test_a_device_that_is_deleted_stops_and_the_others_go_on(api: Api) -> 
             await asyncio.sleep(0.02)
         gone = (await api.pages("/v1/devices", "devices"))[0]
         await api.call("DELETE", f"/v1/devices/{gone['id']}", expect=204)
-        while not progress[-1].stopped:
+        while not any(each.stopped for each in progress):
             await asyncio.sleep(0.02)
         acked = progress[-1].acked
         while progress[-1].acked < acked + 20:
@@ -81,7 +81,8 @@ async def test_a_device_that_is_deleted_stops_and_the_others_go_on(api: Api) -> 
     fleet.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fleet
-    assert progress[-1].stopped[0].startswith(f"{gone['name']}: ")
+    (told,) = [sentence for each in progress for sentence in each.stopped]
+    assert told.startswith(f"{gone['name']}: ")
 
 
 async def test_a_wrong_token_is_one_sentence(api: Api) -> None:

@@ -30,7 +30,7 @@ Stage = Literal["streets", "devices", "geofences", "history", "streaming", "done
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the simulation is. `stopped` names devices that the server refuses for good, with its reason."""
+    """How far the simulation is. `stopped` names devices refused for good since the last progress, with the reason."""
 
     stage: Stage
     members: int = 0
@@ -100,6 +100,7 @@ async def simulate(
             await fleet.stream(duration_s)
         finally:
             reporter.cancel()
+            on_progress(fleet.progress("done"))
             await fleet.farewell()
         return fleet.progress("done")
 
@@ -112,7 +113,8 @@ class _Fleet:
         self._world = world
         self._on_progress = on_progress
         self._carriers: list[Carrier] = []
-        self._stopped: dict[str, str] = {}
+        self._stopped: set[str] = set()
+        self._to_tell: list[str] = []
         self._recorded = 0
         # Spread over the first second, so that devices with the same interval do not speak all at once for ever.
         self._due_s = [world.began_s + world.speed * number / len(units) for number in range(len(units))]
@@ -211,6 +213,7 @@ class _Fleet:
             await asyncio.sleep(PROGRESS_EVERY_S)
 
     def progress(self, stage: Stage) -> Progress:
+        stopped, self._to_tell = self._to_tell, []
         counts = [carries.counts() for carries in self._carriers]
         world_s = self._world.time_s(time.time())
         return Progress(
@@ -220,11 +223,12 @@ class _Fleet:
             sum(acked for acked, _ in counts),
             sum(pending for _, pending in counts),
             sum(unit.out_of_reach(world_s) for unit in self._units) if stage == "streaming" else 0,
-            tuple(f"{name}: {reason}" for name, reason in sorted(self._stopped.items())),
+            tuple(stopped),
         )
 
     def _stop_noted(self, name: str) -> Callable[[DeviceStopped], None]:
         def note(reason: DeviceStopped) -> None:
-            self._stopped[name] = str(reason)
+            self._stopped.add(name)
+            self._to_tell.append(f"{name}: {reason}")
 
         return note
