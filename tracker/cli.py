@@ -2,7 +2,7 @@
 
 import sys
 
-from tracker.errors import SetupError, StoreError
+from tracker.errors import SetupError, TrackerError
 
 
 def main() -> None:
@@ -18,6 +18,6 @@ def main() -> None:
     except SetupError as error:
         print(f"tracker: {error.message}", file=sys.stderr)
         sys.exit(2)
-    except StoreError as error:
+    except TrackerError as error:
         print(f"tracker: {error.message}", file=sys.stderr)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -13,11 +14,14 @@ import uvloop
 from rich.console import Console
 
 from tracker import __version__
+from tracker.access.roles import Role
+from tracker.administration import Api, migrate_database, sign_in_path
 from tracker.app import Server, serve
 from tracker.demo import demo, with_free_port
+from tracker.errors import SetupError
 from tracker.fleet.simulate import Progress, simulate
 from tracker.settings import settings
-from tracker.store.private import default_data_dir
+from tracker.store.private import default_data_dir, url_of_running
 
 app = typer.Typer(
     name="tracker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -172,6 +176,81 @@ def simulate_command(
                 await driving
 
     uvloop.run(run())
+
+
+@app.command("migrate")
+def migrate_command(data: Data = None, database: DatabaseUrl = None) -> None:
+    """Bring a database's schema up to date. [bold]serve[/bold] does so by itself."""
+    done = asyncio.run(migrate_database(data or default_data_dir(), database))
+    console.print("\n".join(f"applied {title}" for title in done) or "The schema is up to date.")
+
+
+@app.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql_command(context: typer.Context, data: Data = None) -> None:
+    """Open psql in the private database of a running server; what follows goes to psql."""
+    url = url_of_running(data or default_data_dir())
+    if url is None:
+        raise SetupError("No server runs on that data directory; start it, or name its directory with --data.")
+    os.execvp("psql", ["psql", url, *context.args])  # noqa: S606, S607 - the user's own psql
+
+
+devices_app = typer.Typer(no_args_is_help=True, help="Make and list devices.")
+tokens_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens; make sign-in links.")
+app.add_typer(devices_app, name="device")
+app.add_typer(tokens_app, name="token")
+
+
+@devices_app.command("add")
+def device_add(name: str, token: Token, url: Url = "http://127.0.0.1:8080") -> None:
+    """Make a device and print its token, which is shown only now, with a line that sends its first fix."""
+    made = asyncio.run(Api(url, token).call("POST", "/v1/devices", {"name": name}))
+    print(made["token"])
+    console.print(
+        f"{made['id']} follows {made['asset']['id']}. Its first fix:\n"
+        f"  curl {url}/v1/ingest -H 'Authorization: Bearer {made['token']}' -d '{{\"lon\":24.94,\"lat\":60.17}}'",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+@devices_app.command("list")
+def device_list(token: Token, url: Url = "http://127.0.0.1:8080") -> None:
+    """Every device and the asset it follows."""
+    for device in asyncio.run(Api(url, token).all("/v1/devices", "devices")):
+        print(f"{device['id']}\t{device['name']}\t{device['asset']['id']}")
+
+
+@tokens_app.command("add")
+def token_add(
+    name: str, token: Token, url: Url = "http://127.0.0.1:8080",
+    role: Annotated[str, typer.Option(help="viewer, dispatcher or admin; or gateway, which sends for any device.")] = "viewer",
+) -> None:  # fmt: skip
+    """Make a token and print it; it is shown only now."""
+    kind = {"kind": "gateway"} if role == "gateway" else {"kind": "api", "role": role}
+    print(asyncio.run(Api(url, token).call("POST", "/v1/tokens", {"name": name, **kind}))["token"])
+
+
+@tokens_app.command("list")
+def token_list(token: Token, url: Url = "http://127.0.0.1:8080") -> None:
+    """Every live token, never its secret."""
+    for each in asyncio.run(Api(url, token).all("/v1/tokens", "tokens")):
+        print(f"{each['id']}\t{each['kind']}\t{each.get('role') or ''}\t{each['name']}")
+
+
+@tokens_app.command("revoke")
+def token_revoke(token_id: str, token: Token, url: Url = "http://127.0.0.1:8080") -> None:
+    """End a token, its sessions and its sockets, now."""
+    asyncio.run(Api(url, token).call("DELETE", f"/v1/tokens/{token_id}"))
+
+
+@tokens_app.command("link")
+def token_link(
+    url: Url = "http://127.0.0.1:8080", data: Data = None, database: DatabaseUrl = None,
+    role: Annotated[str, typer.Option(help="viewer, dispatcher or admin.")] = "admin",
+) -> None:  # fmt: skip
+    """Print a link that signs in once, within a day. Needs no token but access to the database: the way back in when all are lost."""
+    if role not in (each.label for each in Role):
+        raise SetupError(f"--role {role}: it is viewer, dispatcher or admin")
+    print(url.rstrip("/") + asyncio.run(sign_in_path(data or default_data_dir(), database, Role.of(role))))
 
 
 @app.command()

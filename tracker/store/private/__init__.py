@@ -5,7 +5,7 @@
 Nothing here knows what the database is for.
 """
 
-from tracker.store.private.cluster import PrivateCluster
+from tracker.store.private.cluster import PrivateCluster, url_of_running
 from tracker.store.private.directories import default_data_dir
 
-__all__ = ["PrivateCluster", "default_data_dir"]
+__all__ = ["PrivateCluster", "default_data_dir", "url_of_running"]

@@ -107,7 +107,7 @@ class PrivateCluster:
 
     def url(self, database: str = DATABASE) -> str:
         """How asyncpg and psql reach one of its databases."""
-        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._means.socket_dir), safe='/')}&port=5432"
+        return _url(self._means.socket_dir, database)
 
     @property
     def _means(self) -> _Means:
@@ -233,6 +233,18 @@ class PrivateCluster:
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         pg_ctl = self._means.installation.program("pg_ctl")
         return self._means.account.run(pg_ctl, "--silent", "--pgdata", self._cluster, *arguments)
+
+
+def url_of_running(data: Path) -> str | None:
+    """How to reach the private database of a server that runs on this data directory now; None when none does."""
+    found = running(data.resolve() / "postgres")
+    if found is None or found.status != "ready" or found.socket_dir is None or not found.reachable:
+        return None
+    return _url(found.socket_dir, DATABASE)
+
+
+def _url(socket_dir: Path, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(socket_dir), safe='/')}&port=5432"
 
 
 async def _in_thread(step: Callable[..., T], *arguments: str) -> T:
