@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.domain.batch import DEGREE, UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints, Mask, from_units
+from tracker.domain.batch import DEGREE, UNKNOWN_INT32, Columns, Ints, Mask, from_units
 from tracker.domain.fleet import Fleet
 from tracker.wire import ids
 from tracker.wire.times import rfc3339
@@ -154,19 +154,3 @@ def _near_the_middle(corners: NDArray[np.float64]) -> Mask:
     first, third = np.quantile(corners, 0.25, axis=1), np.quantile(corners, 0.75, axis=1)
     reach = 1.5 * (third - first)
     return np.asarray(((corners.T >= first - reach) & (corners.T <= third + reach)).all(axis=1))
-
-
-def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
-    """Rows of the table `latest` (times as epoch ms, attributes as values) as (asset numbers, columns)."""
-    asset = np.array([row["asset"] for row in rows], dtype=np.int64)
-
-    def column(name: str, kind: Any, unknown: int) -> NDArray[Any]:
-        return np.array([unknown if row[name] is None else row[name] for row in rows], dtype=kind)
-
-    return asset, Columns(
-        asset.astype(np.int32), column("device", np.int32, 0), column("time_ms", np.int64, 0), column("lon", np.int32, 0),
-        column("lat", np.int32, 0), column("alt", np.int32, UNKNOWN_INT32), column("speed", np.int32, UNKNOWN_INT32),
-        column("course", np.int16, UNKNOWN_INT16), column("accuracy", np.int32, UNKNOWN_INT32),
-        np.zeros(len(rows), np.int16),
-        [None if row["attributes"] is None else msgspec.json.encode(row["attributes"]) for row in rows],
-    )  # fmt: skip

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
-from tracker.domain.batch import Columns, Ints
+from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fleet import Asset, Device, Fleet
 from tracker.domain.geofence import Circle, Geofence, Shape
 from tracker.domain.presence import Newest, Presence
-from tracker.live.latest import latest_columns
 from tracker.store.database import Connection, Record, translated
 from tracker.store.sql import sql
 from tracker.wire.times import to_ms
@@ -117,3 +118,19 @@ def _presence(newest: dict[bool, dict[int, dict[str, Any]]], open_visits: list[R
     for every, assets in inside.items():
         presence.sight(every).inside = {asset: frozenset(members) for asset, members in assets.items()}
     return presence
+
+
+def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
+    """Rows of the table `latest` (times as epoch ms, attributes as values) as (asset numbers, columns)."""
+    asset = np.array([row["asset"] for row in rows], dtype=np.int64)
+
+    def column(name: str, kind: Any, unknown: int) -> NDArray[Any]:
+        return np.array([unknown if row[name] is None else row[name] for row in rows], dtype=kind)
+
+    return asset, Columns(
+        asset.astype(np.int32), column("device", np.int32, 0), column("time_ms", np.int64, 0), column("lon", np.int32, 0),
+        column("lat", np.int32, 0), column("alt", np.int32, UNKNOWN_INT32), column("speed", np.int32, UNKNOWN_INT32),
+        column("course", np.int16, UNKNOWN_INT16), column("accuracy", np.int32, UNKNOWN_INT32),
+        np.zeros(len(rows), np.int16),
+        [None if row["attributes"] is None else msgspec.json.encode(row["attributes"]) for row in rows],
+    )  # fmt: skip
