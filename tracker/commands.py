@@ -20,6 +20,8 @@ from tracker.app import Server, serve
 from tracker.demo import demo, with_free_port
 from tracker.errors import SetupError
 from tracker.fleet.simulate import Progress, simulate
+from tracker.replay import Progress as ReplayProgress
+from tracker.replay import ReplayBar, replay
 from tracker.settings import settings
 from tracker.store.private import default_data_dir, url_of_running
 
@@ -174,6 +176,41 @@ def simulate_command(
             driving.cancel()
             with suppress(asyncio.CancelledError):
                 await driving
+
+    uvloop.run(run())
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise typer.BadParameter("a number over 0, such as 600, or max")
+    return speed
+
+
+@app.command("replay")
+def replay_command(
+    file: Annotated[Path, typer.Argument(help="A CSV (device,time_ms,lat,lon,…; .gz too) or GPX file.", exists=True, dir_okay=False)],
+    url: Url = "http://127.0.0.1:8080",
+    token: Annotated[str | None, typer.Option(envvar="TRACKER_ADMIN_TOKEN", help="An admin's token: devices are made by name.")] = None,
+    device_token: Annotated[str | None, typer.Option(help="Or one device's token, for everything.")] = None,
+    speed: Annotated[str, typer.Option(help="Times as fast as it was recorded, or max.")] = "1",
+    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Each fix carries the moment it is sent.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first fixes of the file.")] = None,
+) -> None:
+    """Stream a recorded file through the device SDK into a running server."""
+
+    async def run() -> ReplayProgress:
+        with ReplayBar(console) as bar:
+            return await replay(
+                file, url, admin_token=token, device_token=device_token, speed=_speed(speed), loop=loop,
+                shift_to_now=shift_to_now, limit=limit, on_progress=bar.show,
+            )  # fmt: skip
 
     uvloop.run(run())
 
