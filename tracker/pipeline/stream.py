@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tracker.domain.fleet import Device
+from tracker.errors import InvalidField
 from tracker.wire import ids
 from tracker.wire.device import Fixes
 
@@ -67,10 +68,10 @@ class Source:
             return lane
         device_id = lane.device.id if lane is not None else -1
         if message.device is not None:
-            prefix, _, digits = message.device.rpartition("_")
-            if prefix != ids.DEVICE or not digits.isdigit():
+            try:
+                device_id = ids.number_of(ids.DEVICE, message.device)
+            except InvalidField:
                 return None
-            device_id = int(digits)
         if message.stream is not None:
             return self.lanes.get((device_id, message.stream))
         return next((each for each in self.lanes.values() if each.device.id == device_id), None)
