@@ -75,7 +75,7 @@ $(VENV)/.made: | machine
 	@echo "Making $(VENV) …"
 	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
-	  $$python -m venv --clear $(VENV) && touch $@; exit; \
+	  $$python -m venv $(VENV) && touch $@; exit; \
 	done; \
 	echo "Python 3.11 or newer is needed, and none is on the PATH: install one and make again." >&2; exit 2
 
