@@ -3,9 +3,6 @@
 -- name: event_by_id
 SELECT * FROM event WHERE id = $1
 
--- name: last_event_id
-SELECT coalesce(max(id), 0) AS id FROM event
-
 -- name: events_of_asset
 SELECT * FROM event
 WHERE asset = $7 AND id > $1 AND ($2::text[] IS NULL OR type = ANY ($2)) AND ($3::int IS NULL OR geofence = $3)

@@ -52,11 +52,18 @@ async def test_a_token_is_looked_up_once_and_known_from_then_on(store: CountingD
     number, secret = await access.create_token("t", "api", Role.DISPATCHER)
     for _ in range(3):
         caller = await access.caller(secret)
-        assert (caller.kind, caller.role, caller.token_id, caller.name) == (Kind.API_TOKEN, Role.DISPATCHER, number, "t")
+        assert (caller.kind, caller.role, caller.token_id, caller.name) == (
+            Kind.API_TOKEN,
+            Role.DISPATCHER,
+            number,
+            "t",
+        )
     assert store.lookups == 1
 
 
-async def test_what_another_server_revoked_is_noticed_soon(store: CountingDatabase, connection: asyncpg.Connection) -> None:
+async def test_what_another_server_revoked_is_noticed_soon(
+    store: CountingDatabase, connection: asyncpg.Connection
+) -> None:
     clock = Clock()
     access = Access(store, clock=clock)
     _, secret = await access.create_token("t", "api", Role.VIEWER)

@@ -1,4 +1,4 @@
-"""The REST doors as an application of their own, on a real database: what they need of the journey is put in by hand."""
+"""The REST doors as an application of their own, on a real database; what the journey would bring is put in by hand."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest_asyncio
 from aiohttp import ClientResponse, ClientSession, CookieJar, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from tracker.access.accounts import Accounts
 from tracker.access.attempts import Attempts
@@ -15,8 +15,8 @@ from tracker.access.roles import Role
 from tracker.access.tokens import Access
 from tracker.domain.fleet import Fleet
 from tracker.doors import accounts, assets, devices, events, history, pages, sign_in
-from tracker.doors.identity import ACCESS, identity_middleware
 from tracker.doors.idempotency import idempotency_middleware
+from tracker.doors.identity import ACCESS, identity_middleware
 from tracker.doors.keys import DATABASE, FLEET, HUB
 from tracker.doors.problems import problems_middleware
 from tracker.live.feed import Feed
@@ -42,7 +42,7 @@ class Api:
     """A server and one who calls it; `token` None calls with the session's cookie, if there is one."""
 
     app: web.Application
-    server: TestServer
+    server: BaseTestServer
     http: ClientSession
     told: Told
     token: str | None = ADMIN
@@ -56,7 +56,9 @@ class Api:
         token = self.token if token == "" else token
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        response = await self.http.request(method, self.origin + path, headers=headers, allow_redirects=False, **options)
+        response = await self.http.request(
+            method, self.origin + path, headers=headers, allow_redirects=False, **options
+        )
         await response.read()
         return response
 
@@ -111,9 +113,11 @@ def application(database: Database, told: Told, extra: list[web.RouteDef] | None
     app[devices.COMMANDS] = lambda *command: told.commands.append(command)
     app[devices.CONFIGS] = told.configs.append
     app[sign_in.ATTEMPTS] = Attempts()
+    app[events.FOLLOWERS] = followers = events.Followers()
+    access.on_revoked(followers.revoked)
+    access.on_session_ended(followers.session_ended)
     for door in (accounts, assets, devices, events, history, sign_in):
         app.add_routes(door.routes())
-    events.setup(app)
     pages.setup(app)
     app.add_routes(extra or [])
     return app

@@ -82,7 +82,10 @@ async def test_devices_may_share_an_asset_and_the_first_is_the_active_one(api: A
     first, second = (device["id"] for device in made["devices"])
     assert (await api.call("GET", f"/v1/assets/{asset['id']}"))["active_device"] == first
     assert api.app[FLEET].assets[1].active_device == 1
-    assert [d["active"] for d in (await api.call("GET", f"/v1/devices?asset={asset['id']}"))["devices"]] == [True, False]
+    assert [d["active"] for d in (await api.call("GET", f"/v1/devices?asset={asset['id']}"))["devices"]] == [
+        True,
+        False,
+    ]
     patched = await api.call("PATCH", f"/v1/assets/{asset['id']}", {"active_device": second})
     assert patched["active_device"] == second
     assert api.app[FLEET].assets[1].active_device == 2
@@ -108,8 +111,12 @@ async def test_a_new_config_is_told_after_it_stands_in_memory(api: Api) -> None:
     assert changed["config"] == {"period_s": 5}
     assert api.told.configs == [1]
     assert api.app[FLEET].devices[1].config == {"period_s": 5}
-    assert (await api.problem("PATCH", "/v1/devices/dev_1", {"config": {"a": "x" * 17_000}}, expect=422))["field"] == "config"
-    assert (await api.problem("PATCH", "/v1/devices/dev_1", {"config": {"a": ["\x00"]}}, expect=422))["field"] == "config.a[0]"
+    assert (await api.problem("PATCH", "/v1/devices/dev_1", {"config": {"a": "x" * 17_000}}, expect=422))[
+        "field"
+    ] == "config"
+    assert (await api.problem("PATCH", "/v1/devices/dev_1", {"config": {"a": ["\x00"]}}, expect=422))[
+        "field"
+    ] == "config.a[0]"
 
 
 async def test_a_deleted_device_is_gone_from_list_memory_and_door_at_once(api: Api) -> None:
@@ -149,10 +156,12 @@ async def test_a_device_has_two_tokens_at_most_and_ending_the_older_leaves_the_n
 
 async def test_streams_show_what_is_durable_also_before_it_is_filed(api: Api, connection: asyncpg.Connection) -> None:
     await api.call("POST", "/v1/devices", {"name": "a"}, expect=201)
-    await connection.execute("INSERT INTO stream (device, name, seq, gaps) VALUES (1, 'live', 40, 2), (1, 'backlog', 7, 0)")
     await connection.execute(
-        "INSERT INTO journal VALUES (1, 9, now(), 0, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL,"
-        " '{1,1}', '{44,60}', '{1,1}', '{3,1}')"
+        "INSERT INTO stream (device, name, seq, gaps) VALUES (1, 'live', 40, 2), (1, 'backlog', 7, 0)"
+    )
+    await connection.execute(
+        "INSERT INTO journal VALUES (1, 9, now(), 0, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+        " '{}', NULL, '{1,1}', '{44,60}', '{1,1}', '{3,1}')"
     )
     shown = await api.call("GET", "/v1/devices/dev_1")
     assert {s["stream"]: (s["seq"], s["gaps"]) for s in shown["streams"]} == {"live": (60, 6), "backlog": (7, 0)}
@@ -177,7 +186,9 @@ async def test_a_command_is_stored_and_then_handed_on(api: Api, connection: asyn
     assert made == {"id": "cmd_1", "state": "waiting"}
     assert api.told.commands == [(1, 1, "report", {"n": 1})]
     await api.call("POST", "/v1/devices/dev_1/commands", {"name": "stop"}, expect=202)
-    await connection.execute("UPDATE command SET sent_at = now(), answered_at = now(), ok = true, value = '7' WHERE id = 1")
+    await connection.execute(
+        "UPDATE command SET sent_at = now(), answered_at = now(), ok = true, value = '7' WHERE id = 1"
+    )
     first, second = (await api.call("GET", "/v1/devices/dev_1/commands"))["commands"]
     assert (first["state"], first["value"]) == ("succeeded", 7)
     assert (second["state"], second["args"]) == ("waiting", {})

@@ -71,12 +71,16 @@ async def test_no_secret_stands_in_the_table_in_clear(api: Api, connection: asyn
     assert made["token"].encode() not in kept
     assert b"trk_" not in kept
     assert b"dev_1" not in kept
-    assert ADMIN.encode() not in b"".join(str(row).encode() for row in await connection.fetch("SELECT * FROM idempotency"))
+    assert ADMIN.encode() not in b"".join(
+        str(row).encode() for row in await connection.fetch("SELECT * FROM idempotency")
+    )
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 256, "ü"])
 async def test_a_key_must_be_printable_and_short(api: Api, bad: str) -> None:
-    assert (await api.problem("POST", "/v1/devices", {"name": "a"}, expect=422, headers=key(bad)))["field"] == "Idempotency-Key"
+    assert (await api.problem("POST", "/v1/devices", {"name": "a"}, expect=422, headers=key(bad)))[
+        "field"
+    ] == "Idempotency-Key"
 
 
 async def test_a_request_cut_short_by_the_end_of_the_server_is_not_done_twice(

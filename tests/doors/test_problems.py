@@ -1,5 +1,7 @@
+import contextlib
 import io
 import logging
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -44,8 +46,8 @@ def test_what_is_wrong_with_a_body_is_said_with_its_place(raw: bytes, field: str
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b'{"name":"a"} x', b'{"name":"\xff"}', b'{"name":"\\ud800"}', b'{"name":NaN}', b'{"name":"a","many":[1e999]}',
-     b'{"name":"a","many":[' + b"9" * 5000 + b"]}", b"[" * 100_000, b'{"a":' * 100_000],
+    [b"", b"{", b'{"name":"a"} x', b'{"name":"\xff"}', b'{"name":"\\ud800"}', b'{"name":NaN}',
+     b'{"name":"a","many":[1e999]}', b'{"name":"a","many":[' + b"9" * 5000 + b"]}", b"[" * 100_000, b'{"a":' * 100_000],
 )  # fmt: skip
 def test_what_is_no_json_is_malformed(raw: bytes) -> None:
     with pytest.raises((MalformedMessage, InvalidField)):
@@ -54,10 +56,8 @@ def test_what_is_no_json_is_malformed(raw: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_decoding_raises_nothing_else(raw: bytes) -> None:
-    try:
+    with contextlib.suppress(MalformedMessage, InvalidField):
         decode(raw, Thing)
-    except (MalformedMessage, InvalidField) as error:
-        assert error.message
 
 
 async def test_a_body_of_4_mib_is_read_and_a_larger_one_refused(api: Api) -> None:
@@ -70,7 +70,7 @@ async def test_a_body_of_4_mib_is_read_and_a_larger_one_refused(api: Api) -> Non
 
 
 async def test_a_body_without_a_length_is_bounded_too(api: Api) -> None:
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(5):
             yield b" " * 2**20
 
@@ -142,6 +142,10 @@ async def test_a_handler_that_does_not_say_who_may_call_it_is_for_nobody(store: 
         return web.Response(text="everything")
 
     app = application(store, Told(), [web.get("/v1/forgotten", forgotten)])
-    async with TestServer(app) as server, ClientSession() as http, http.get(server.make_url("/v1/forgotten")) as response:
+    async with (
+        TestServer(app) as server,
+        ClientSession() as http,
+        http.get(server.make_url("/v1/forgotten")) as response,
+    ):
         assert response.status == 500
         assert "everything" not in await response.text()

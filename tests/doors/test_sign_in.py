@@ -6,9 +6,8 @@ import pytest
 from tests.doors.conftest import ADMIN, Api
 from tracker.access.attempts import BURST
 from tracker.access.roles import Role
+from tracker.access.tokens import Access
 from tracker.doors.identity import ACCESS
-
-Session = dict[str, str]
 
 
 async def signed_in(api: Api, path: str) -> int:
@@ -51,7 +50,9 @@ async def test_an_expired_link_says_what_to_do(api: Api, connection: asyncpg.Con
     assert 'href="/sign-in"' in await response.text()
 
 
-async def test_neither_links_nor_sessions_stand_in_the_tables_in_clear(api: Api, connection: asyncpg.Connection) -> None:
+async def test_neither_links_nor_sessions_stand_in_the_tables_in_clear(
+    api: Api, connection: asyncpg.Connection
+) -> None:
     link = await api.app[ACCESS].sign_in_link()
     response = await api.send("GET", link, token=None)
     cookie = response.cookies["tracker_session"].value
@@ -140,7 +141,9 @@ async def test_a_token_needs_no_origin_and_wins_over_the_cookie(api: Api) -> Non
     viewer = await api.token_of(Role.VIEWER)
     found = await api.problem("POST", "/v1/assets", {"name": "a"}, expect=403, token=viewer)
     assert found["code"] == "forbidden"
-    await api.call("POST", "/v1/assets", {"name": "a"}, expect=201, token=ADMIN, headers={"Origin": "https://evil.example"})
+    await api.call(
+        "POST", "/v1/assets", {"name": "a"}, expect=201, token=ADMIN, headers={"Origin": "https://evil.example"}
+    )
 
 
 async def test_a_form_of_another_site_cannot_sign_in(api: Api) -> None:
@@ -161,8 +164,6 @@ async def test_revoking_a_token_ends_the_sessions_made_from_it(api: Api) -> None
 
 
 async def test_another_preset_token_ends_the_sessions_made_with_the_old_one(api: Api) -> None:
-    from tracker.access.tokens import Access
-
     await api.send("POST", "/sign-in", data={"token": ADMIN}, token=None)
     cookie = next(iter(api.http.cookie_jar)).value
     database = api.app[ACCESS]._database

@@ -14,7 +14,6 @@ import msgspec
 from aiohttp import web
 
 from tracker.access.roles import CALLER, Caller, Role, require
-from tracker.doors.identity import ACCESS
 from tracker.doors.keys import DATABASE, HUB
 from tracker.doors.paging import id_of, number_of, only, page_of, path_id, time_of
 from tracker.doors.problems import answer
@@ -53,7 +52,7 @@ class Follower:
     async def wait(self, feed: Feed, after: int) -> None:
         """Until there are events after this one, or a sign of life is due, or the stream is to end."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_S) as self._pause:
+            async with asyncio.timeout(0 if self.ended else HEARTBEAT_S) as self._pause:
                 await feed.wait(after)
         self._pause = None
 
@@ -96,18 +95,6 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/events", list_events, allow_head=False),
         web.get("/v1/events/{id}", show_event),
     ]
-
-
-def setup(app: web.Application) -> None:
-    """Streams end with their caller's credential, and with the server. `app[ACCESS]` must be there."""
-    app[FOLLOWERS] = followers = Followers()
-    app[ACCESS].on_revoked(followers.revoked)
-    app[ACCESS].on_session_ended(followers.session_ended)
-
-    async def close(_: web.Application) -> None:
-        followers.close()
-
-    app.on_shutdown.append(close)
 
 
 @require(Role.VIEWER)
@@ -191,7 +178,7 @@ async def _frames(
         if len(rows) < EVENTS_AT_ONCE:
             after = max(after, horizon)
             await follower.wait(feed, after)
-            if feed.last_id <= after:
+            if feed.last_id <= after and not follower.ended:
                 yield b": \n\n"
 
 

@@ -1,5 +1,6 @@
 """Where the fleet is and was: `/v1/positions`, and an asset's track and visits."""
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -161,7 +162,9 @@ async def _document(encoder: Encoder, fixes: AsyncIterator[Any]) -> AsyncIterato
         yield head + encoder.fixes(rows)
         head = b""
     yield head
-    for part in encoder.end():
+    parts = iter(encoder.end())
+    # In a thread: what a whole track takes to simplify and encode must not hold up the fleet.
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
         yield part
 
 

@@ -9,6 +9,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isnan, nan
 from typing import Any, Final, Protocol
 from xml.sax.saxutils import escape
@@ -161,21 +162,18 @@ class GeoJsonTrack:
         return b""
 
     def end(self) -> Iterator[bytes]:
-        keep = simplified(np.array(self._lon), np.array(self._lat), self._tolerance_m).tolist()
         yield b'{"type":"FeatureCollection","features":['
-        for index, stretch in enumerate(self._stretches(keep)):
+        for index, stretch in enumerate(self._stretches()):
             yield b"," if index else b""
             yield from self._feature(stretch)
         yield b"]}"
 
-    def _stretches(self, keep: list[int]) -> Iterator[list[int]]:
-        start = 0
-        for place in range(1, len(keep)):
-            if abs(self._lon[keep[place]] - self._lon[keep[place - 1]]) > 180:
-                yield keep[start:place]
-                start = place
-        if keep:
-            yield keep[start:]
+    def _stretches(self) -> Iterator[list[int]]:
+        lon, lat = np.array(self._lon), np.array(self._lat)
+        crossings = (np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1).tolist()
+        for start, end in pairwise([0, *crossings, len(lon)]):
+            if start < end:
+                yield (start + simplified(lon[start:end], lat[start:end], self._tolerance_m)).tolist()
 
     def _feature(self, stretch: list[int]) -> Iterator[bytes]:
         yield (

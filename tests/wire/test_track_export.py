@@ -1,0 +1,71 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.errors import TooLarge
+from tracker.wire import track_export
+from tracker.wire.track_export import PART, CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SUBJECT = Subject(7, "Bus")
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "device": 3, "fix_time": NOON + timedelta(milliseconds=number), "lon": 24.94, "lat": 60.17, "alt_m": None,
+        "speed_mps": None, "course_deg": None, "accuracy_m": None, "flags": 0, "attributes": None, **more,
+    }  # fmt: skip
+
+
+def document(encoder: Encoder, rows: list[dict[str, Any]], at_once: int = 1000) -> bytes:
+    parts = [encoder.fixes(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    return encoder.begin() + b"".join(parts) + b"".join(encoder.end())
+
+
+places = st.tuples(st.integers(-1_800_000_000, 1_800_000_000), st.integers(-900_000_000, 900_000_000))
+numbers = st.one_of(st.none(), st.integers(0, 10**6).map(lambda tenths: tenths / 10))
+
+
+@given(st.lists(st.tuples(places, numbers, numbers, st.integers(0, 15)), max_size=30), st.integers(1, 7))
+def test_every_fix_stands_in_each_document_once(fixes: list[Any], at_once: int) -> None:
+    rows = [
+        row(number, lon=lon / 1e7, lat=lat / 1e7, alt_m=alt, speed_mps=speed, flags=flags)
+        for number, ((lon, lat), alt, speed, flags) in enumerate(fixes)
+    ]
+    assert len(document(CsvTrack(), rows, at_once).splitlines()) == len(rows) + 1
+    gpx = ET.fromstring(document(GpxTrack(SUBJECT), rows, at_once))  # noqa: S314 - our own
+    assert sum(1 for _ in gpx.iter("{http://www.topografix.com/GPX/1/1}trkpt")) == len(rows)
+    features = json.loads(document(GeoJsonTrack(SUBJECT), rows, at_once))["features"]
+    seen = []
+    for feature in features:
+        geometry, properties = feature["geometry"], feature["properties"]
+        line = [geometry["coordinates"]] if geometry["type"] == "Point" else geometry["coordinates"]
+        assert {len(values) for name, values in properties.items() if name != "asset"} == {len(line)}
+        assert (geometry["type"] == "Point") == (len(line) == 1)
+        seen += [(*place, when) for place, when in zip(line, properties["times"], strict=True)]
+    assert [place[:2] for place in seen] == [(each["lon"], each["lat"]) for each in rows]
+
+
+def test_a_document_of_many_parts_is_one_document() -> None:
+    count = PART * 2 + 1
+    rows = [row(number) for number in range(count)]
+    [feature] = json.loads(document(GeoJsonTrack(SUBJECT), rows))["features"]
+    assert len(feature["geometry"]["coordinates"]) == len(feature["properties"]["flags"]) == count
+
+
+def test_geojson_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(track_export, "MAX_GEOJSON_FIXES", 3)
+    encoder = GeoJsonTrack(SUBJECT)
+    encoder.fixes([row(0), row(1)])
+    with pytest.raises(TooLarge, match="csv or gpx"):
+        encoder.fixes([row(2), row(3)])
+
+
+def test_a_line_of_csv_holds_any_attributes() -> None:
+    text = document(CsvTrack(), [row(0, attributes={"a": 'x"\n,;'})]).decode()
+    assert text.splitlines()[1].endswith(r'"{""a"":""x\""\n,;""}"')
