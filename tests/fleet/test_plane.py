@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.fleet.plane import Plane, course_deg, offset, wrap_lon
@@ -7,6 +7,7 @@ from tracker.fleet.plane import Plane, course_deg, offset, wrap_lon
 PLANE = Plane(24.94, 60.17)
 
 
+@settings(deadline=None)
 @given(st.floats(-3000, 3000), st.floats(-3000, 3000))
 def test_a_place_comes_back_from_the_plane_as_it_went(x: float, y: float) -> None:
     back = PLANE.to_xy(*PLANE.to_lonlat(x, y))
@@ -23,11 +24,13 @@ def test_a_step_east_over_the_antimeridian_lands_in_the_west() -> None:
     assert lat == 0.0
 
 
+@settings(deadline=None)
 @given(st.floats(-720, 720))
 def test_longitudes_stay_within_their_range(lon: float) -> None:
     assert -180.0 <= wrap_lon(lon) <= 180.0
 
 
+@settings(deadline=None)
 @given(st.floats(-180, 180), st.floats(-90, 90), st.floats(-500, 500), st.floats(-500, 500))
 def test_no_step_leaves_the_earth(lon: float, lat: float, east_m: float, north_m: float) -> None:
     moved_lon, moved_lat = offset(lon, lat, east_m, north_m)

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.fleet.profile import Limits, Profile
@@ -21,6 +21,7 @@ def profiles(draw: st.DrawFn) -> Made:
     return Profile(lengths, caps, joints, halts, LIMITS), sum(lengths), caps
 
 
+@settings(deadline=None)
 @given(profiles())
 def test_a_profile_covers_its_whole_line_and_stands_at_both_ends(made: Made) -> None:
     profile, length_m, _ = made
@@ -29,6 +30,7 @@ def test_a_profile_covers_its_whole_line_and_stands_at_both_ends(made: Made) -> 
     assert profile.at(profile.duration_s + 1.0) == (profile.length_m, 0.0)
 
 
+@settings(deadline=None)
 @given(profiles())
 def test_speed_never_jumps_and_distance_never_shrinks(made: Made) -> None:
     profile, _, caps = made

@@ -3,7 +3,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.fleet.mover import Truth
@@ -96,12 +96,14 @@ def test_movement_wakes_it_up() -> None:
     assert receiver.next_s(MOVING) == 123.0
 
 
+@settings(deadline=None)
 @given(st.text(max_size=8), st.sampled_from(sorted(GRADES)))
 def test_the_same_seed_hears_the_same(seed: str, grade: str) -> None:
     truth = replace(MOVING, obstruction=0.8)
     assert listen(GRADES[grade], truth, 30, seed) == listen(GRADES[grade], truth, 30, seed)
 
 
+@settings(deadline=None)
 @given(st.floats(-180, 180), st.floats(-90, 90), st.floats(0, 300), st.floats(0, 359.99), st.text(max_size=4))
 def test_every_reading_is_one_that_the_server_takes(
     lon: float, lat: float, speed: float, course: float, seed: str

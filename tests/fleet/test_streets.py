@@ -103,7 +103,7 @@ def test_the_sky_is_narrow_between_houses_and_wide_on_squares(streets: Streets) 
     assert narrow > 0.4 > wide
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 9), st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8))))
 def test_the_largest_part_is_the_largest_that_is_connected_both_ways(n: int, edges: set[tuple[int, int]]) -> None:
     network: Network = {node: {} for node in range(n)}

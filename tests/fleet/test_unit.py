@@ -2,7 +2,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.fleet.couriers import Courier
@@ -65,6 +65,7 @@ def test_in_a_faster_world_speeds_are_reported_as_they_are_seen(streets: Streets
     assert [fix["speed_mps"] for fix in fast] == pytest.approx([fix["speed_mps"] * 10 for fix in slow], abs=0.06)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=5))
 def test_an_outage_lasts_as_long_as_it_should(seed: str) -> None:
     outages = Outages(seed, OUTAGE_S)

@@ -2,7 +2,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.fleet.lanes import AIRPORTS, AIRWAYS, LANES, Airway, Lane
@@ -33,11 +33,13 @@ def round_trip(mover: Mover, hours: float, step_s: float, cruise_mps: float) -> 
         time_s += step_s
 
 
+@settings(deadline=None)
 @given(lons, lats)
 def test_vectors_keep_their_place(lon: float, lat: float) -> None:
     assert distance_m(to_lonlat(to_vector(lon, lat)), (lon, lat)) < 0.01
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(lons, lats), min_size=2, max_size=6), st.floats(0, 1))
 def test_every_point_of_a_course_lies_between_its_way_points(points: list[tuple[float, float]], share: float) -> None:
     legs = [distance_m(a, b) for a, b in pairwise(points)]
