@@ -1,4 +1,6 @@
-"""What the command line does to a server: over its REST API with an admin's token, or on its database where no token is left."""
+"""What the command line does to a server: over its REST API with an admin's token, or on its database where no token
+is left.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,11 +35,13 @@ class Api:
                 aiohttp.ClientSession(headers=self._headers) as session,
                 session.request(method, self._url + path, json=body) as answer,
             ):
-                content = await answer.json(content_type=None) if answer.status != 204 else None  # noqa: PLR2004
+                content = await answer.json(content_type=None) if answer.status != 204 else None
         except aiohttp.ClientError as error:
             raise TrackerError(f"There is no server at {self._url} ({error}); start one with: tracker serve") from error
-        if answer.status >= 400:  # noqa: PLR2004
-            raise TrackerError(str(content.get("detail", content)) if isinstance(content, dict) else f"status {answer.status}")
+        if answer.status >= 400:
+            raise TrackerError(
+                str(content.get("detail", content)) if isinstance(content, dict) else f"status {answer.status}"
+            )
         return content
 
     async def all(self, path: str, name: str) -> list[dict[str, Any]]:
@@ -54,7 +58,7 @@ class Api:
 
 @asynccontextmanager
 async def database_url(data: Path, database: str | None) -> AsyncIterator[str]:
-    """The database of a server, running or not: the one named, or the private one, started for as long as this lasts."""
+    """The database of a server, running or not: the one named, or the private one, started for as long as needed."""
     url = database or url_of_running(data)
     if url is not None:
         yield url

@@ -8,18 +8,32 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from aiohttp import web
 
+from tracker.access.accounts import Accounts
 from tracker.access.attempts import Attempts
 from tracker.access.roles import Role
 from tracker.access.tokens import Access
 from tracker.domain.fleet import Fleet
-from tracker.doors import accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, pages, sign_in
+from tracker.doors import (
+    accounts,
+    assets,
+    devices,
+    events,
+    geofences,
+    health,
+    history,
+    hooks,
+    ingest,
+    live,
+    pages,
+    sign_in,
+)
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
 from tracker.doors.keys import DATABASE, FLEET, HUB, WRITER
@@ -69,7 +83,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise SetupError(f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another with --listen.") from error
+        raise SetupError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another with --listen."
+        ) from error
     return bound
 
 
@@ -87,7 +103,7 @@ class Server:
         self.hub = Hub(self.latest, self.feed)
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> "Server":
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
@@ -145,10 +161,9 @@ class Server:
         self.hub.start()
         self._stack.push_async_callback(self.hub.stop)
 
-    def _watch(self, stack: AsyncExitStack, run: Awaitable[None], name: str) -> None:
+    def _watch(self, stack: AsyncExitStack, run: Coroutine[Any, Any, None], name: str) -> None:
         """A task that runs as long as the server; if it fails, the server ends and says so."""
-        task = asyncio.ensure_future(run)
-        task.set_name(name) if isinstance(task, asyncio.Task) else None
+        task = asyncio.create_task(run, name=name)
         task.add_done_callback(lambda done: None if done.cancelled() else self.failed.set())
 
         async def end() -> None:
@@ -176,9 +191,14 @@ class Server:
     # The application
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[
-            pages.headers_middleware, problems_middleware, identity_middleware, idempotency_middleware,
-        ])  # fmt: skip
+        app = web.Application(
+            middlewares=[
+                pages.headers_middleware,
+                problems_middleware,
+                identity_middleware,
+                idempotency_middleware,
+            ]
+        )
         self._fill(app)
         for door in _DOORS:
             app.add_routes(door.routes())
@@ -194,7 +214,7 @@ class Server:
         app[DATABASE], app[FLEET], app[WRITER], app[HUB] = self.database, self.fleet, self.writer, self.hub
         app[ACCESS] = self.access
         app[sign_in.ATTEMPTS] = Attempts()
-        app[accounts.ACCOUNTS] = accounts.Accounts(self.database, self.access)
+        app[accounts.ACCOUNTS] = Accounts(self.database, self.access)
         app[assets.FLEET_STORE] = FleetStore(
             self.database, self.fleet, tokens_ended=self.access.ended, changed=self._fleet_changed
         )
@@ -256,4 +276,3 @@ async def serve(settings: Settings, until: asyncio.Event, announce: Announce) ->
         for each in waiting:
             each.cancel()
         return not server.failed.is_set()
-

@@ -1,4 +1,6 @@
-"""The command line. Every flag has a twin `TRACKER_*`; what only the machine's owner can give ends with exit code 2 and the line to run."""
+"""The command line. Every flag has a twin `TRACKER_*`; what only the machine's owner can give ends with exit code 2
+and the line to run.
+"""
 
 import sys
 
@@ -12,12 +14,14 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "tracker":
             raise
-        sys.exit(f"{error.name} is not installed: this is the device SDK alone. For the server: pip install 'tracker[server]'")
+        sys.exit(
+            f"{error.name} is missing: this is the device SDK alone. For the server: pip install 'tracker[server]'"
+        )
     try:
         app()
     except SetupError as error:
-        print(f"tracker: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"tracker: {error.message}\n")
         sys.exit(2)
     except TrackerError as error:
-        print(f"tracker: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"tracker: {error.message}\n")
         sys.exit(1)

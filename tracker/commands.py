@@ -26,16 +26,26 @@ from tracker.settings import settings
 from tracker.store.private import default_data_dir, url_of_running
 
 app = typer.Typer(
-    name="tracker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
-    help="Live geolocation tracking: devices stream fixes, geofences turn them into events, browsers see what is in view.",
+    name="tracker",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Live geolocation tracking: devices stream fixes, geofences turn them into events, browsers see their view.",
     epilog="Begin with [bold]tracker demo[/bold]; then [bold]tracker serve[/bold]. Every flag has a twin TRACKER_*.",
-)  # fmt: skip
+)
 console = Console(stderr=True)
 
-Listen = Annotated[str, typer.Option(envvar="TRACKER_LISTEN", help="Address and port to listen on.", metavar="ADDRESS:PORT")]
+Listen = Annotated[
+    str, typer.Option(envvar="TRACKER_LISTEN", help="Address and port to listen on.", metavar="ADDRESS:PORT")
+]
 Data = Annotated[
     Path | None,
-    typer.Option(envvar="TRACKER_DATA", help="Where the private PostGIS lives; the user's data directory if left out.", metavar="DIR"),
+    typer.Option(
+        envvar="TRACKER_DATA",
+        help="Where the private PostGIS lives; the user's data directory if left out.",
+        metavar="DIR",
+    ),
 ]
 DatabaseUrl = Annotated[
     str | None,
@@ -43,11 +53,15 @@ DatabaseUrl = Annotated[
 ]
 AdminToken = Annotated[
     str | None,
-    typer.Option(envvar="TRACKER_ADMIN_TOKEN", help="Presets a token with full rights, 16 characters or more.", metavar="TOKEN"),
+    typer.Option(
+        envvar="TRACKER_ADMIN_TOKEN", help="Presets a token with full rights, 16 characters or more.", metavar="TOKEN"
+    ),
 ]
 HooksAllow = Annotated[
     str,
-    typer.Option(envvar="TRACKER_HOOKS_ALLOW", help="Private networks that hooks may reach, comma-separated.", metavar="CIDRS"),
+    typer.Option(
+        envvar="TRACKER_HOOKS_ALLOW", help="Private networks that hooks may reach, comma-separated.", metavar="CIDRS"
+    ),
 ]
 
 
@@ -73,15 +87,26 @@ def _stop_event() -> asyncio.Event:
 def _announce(server: Server) -> None:
     console.print(f"tracker {__version__} listens on [bold]{server.url}[/bold]", highlight=False)
     if server.first_start is not None:
-        console.print(f"Sign in (once, within a day): [bold]{server.url}{server.first_start.sign_in_path}[/bold]", highlight=False, soft_wrap=True)
-        console.print(f"Admin token (shown only now): [bold]{server.first_start.admin_token}[/bold]", highlight=False, soft_wrap=True)
+        console.print(
+            f"Sign in (once, within a day): [bold]{server.url}{server.first_start.sign_in_path}[/bold]",
+            highlight=False,
+            soft_wrap=True,
+        )
+        console.print(
+            f"Admin token (shown only now): [bold]{server.first_start.admin_token}[/bold]",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("serve")
 def serve_command(
-    listen: Listen = "127.0.0.1:8080", data: Data = None, database: DatabaseUrl = None, admin_token: AdminToken = None,
+    listen: Listen = "127.0.0.1:8080",
+    data: Data = None,
+    database: DatabaseUrl = None,
+    admin_token: AdminToken = None,
     hooks_allow: HooksAllow = "",
-) -> None:  # fmt: skip
+) -> None:
     """Run the server, with its own PostGIS unless --database names one. Ctrl-C or SIGTERM drains and ends it."""
     configure_logging()
     chosen = settings(listen, data, database, admin_token, hooks_allow)
@@ -96,12 +121,18 @@ def serve_command(
 DEMO_DATA: Final = "tracker-demo"
 
 Url = Annotated[str, typer.Option(envvar="TRACKER_URL", help="The server.", metavar="URL")]
-Token = Annotated[str, typer.Option("--token", envvar="TRACKER_ADMIN_TOKEN", help="An admin's token of that server.", metavar="TOKEN")]
-Couriers = Annotated[int, typer.Option(min=1, max=2_000, help="How many couriers drive; trams, ships and flights come on top.")]
+Token = Annotated[
+    str, typer.Option("--token", envvar="TRACKER_ADMIN_TOKEN", help="An admin's token of that server.", metavar="TOKEN")
+]
+Couriers = Annotated[
+    int, typer.Option(min=1, max=2_000, help="How many couriers drive; trams, ships and flights come on top.")
+]
 
 
 class _Line:
-    """One line at the bottom of the terminal that says how far it is; plain lines, one a stage, where there is no terminal."""
+    """One line at the bottom of the terminal that says how far it is; plain lines, one a stage, where there is no
+    terminal.
+    """
 
     def __init__(self) -> None:
         self._status = console.status("Starting …")
@@ -123,8 +154,8 @@ class _Line:
             "devices": f"Making {progress.members} devices …",
             "geofences": "Drawing geofences …",
             "history": f"Bringing in the last half hour … {progress.acked:,} fixes durable",
-            "streaming": f"{progress.members} devices are moving · {progress.acked:,} fixes durable · {progress.pending:,} under way"
-            f" · {progress.out_of_reach} out of reach   (Ctrl-C ends)",
+            "streaming": f"{progress.members} devices are moving · {progress.acked:,} fixes durable · "
+            f"{progress.pending:,} under way · {progress.out_of_reach} out of reach   (Ctrl-C ends)",
             "done": "Ending …",
         }
         self.say(texts[progress.stage])
@@ -137,7 +168,9 @@ class _Line:
 
 @app.command("demo")
 def demo_command(listen: Listen = "127.0.0.1:8080", data: Data = None, couriers: Couriers = 40) -> None:
-    """Start a server with a simulated fleet and print the link to its map. Its data stay apart from those of [bold]serve[/bold]."""
+    """Start a server with a simulated fleet and print the link to its map. Its data stay apart from those of
+    [bold]serve[/bold].
+    """
     configure_logging(logging.WARNING)
     chosen = with_free_port(settings(listen, data or default_data_dir().with_name(DEMO_DATA), None, None, ""))
 
@@ -146,7 +179,9 @@ def demo_command(listen: Listen = "127.0.0.1:8080", data: Data = None, couriers:
             line.say("Starting PostGIS and the server …")
 
             def ready(url: str, path: str) -> None:
-                console.print(f"\n  Open the map:  [bold link={url}{path}]{url}{path}[/]\n", highlight=False, soft_wrap=True)
+                console.print(
+                    f"\n  Open the map:  [bold link={url}{path}]{url}{path}[/]\n", highlight=False, soft_wrap=True
+                )
 
             return await demo(
                 chosen, couriers=couriers, backfill_s=1800, until=_stop_event(), ready=ready, on_progress=line.fleet
@@ -158,18 +193,30 @@ def demo_command(listen: Listen = "127.0.0.1:8080", data: Data = None, couriers:
 
 @app.command("simulate")
 def simulate_command(
-    token: Token, url: Url = "http://127.0.0.1:8080", couriers: Couriers = 40,
+    token: Token,
+    url: Url = "http://127.0.0.1:8080",
+    couriers: Couriers = 40,
     seed: Annotated[int, typer.Option(help="Another number, another fleet.")] = 1,
     speed: Annotated[float, typer.Option(min=0.1, max=100, help="How fast the simulated world runs.")] = 1.0,
     minutes: Annotated[float, typer.Option(min=0, help="How long; 0: until Ctrl-C.")] = 0,
-) -> None:  # fmt: skip
-    """Drive a plausible fleet into a running server: couriers on real streets, trams, ships, flights, with the faults of real receivers."""
+) -> None:
+    """Drive a plausible fleet into a running server: couriers on real streets, trams, ships, flights, with the faults
+    of real receivers.
+    """
 
     async def run() -> None:
         with _Line() as line:
-            driving = asyncio.ensure_future(simulate(
-                url, token, couriers=couriers, seed=seed, speed=speed, duration_s=minutes * 60 or None, on_progress=line.fleet
-            ))
+            driving = asyncio.ensure_future(
+                simulate(
+                    url,
+                    token,
+                    couriers=couriers,
+                    seed=seed,
+                    speed=speed,
+                    duration_s=minutes * 60 or None,
+                    on_progress=line.fleet,
+                )
+            )
             stopping = asyncio.ensure_future(_stop_event().wait())
             await asyncio.wait([driving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -194,13 +241,19 @@ def _speed(text: str) -> float | None:
 
 @app.command("replay")
 def replay_command(
-    file: Annotated[Path, typer.Argument(help="A CSV (device,time_ms,lat,lon,…; .gz too) or GPX file.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV (device,time_ms,lat,lon,…; .gz too) or GPX file.", exists=True, dir_okay=False)
+    ],
     url: Url = "http://127.0.0.1:8080",
-    token: Annotated[str | None, typer.Option(envvar="TRACKER_ADMIN_TOKEN", help="An admin's token: devices are made by name.")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="TRACKER_ADMIN_TOKEN", help="An admin's token: devices are made by name.")
+    ] = None,
     device_token: Annotated[str | None, typer.Option(help="Or one device's token, for everything.")] = None,
     speed: Annotated[str, typer.Option(help="Times as fast as it was recorded, or max.")] = "1",
-    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Each fix carries the moment it is sent.")] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Each fix carries the moment it is sent.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,  # noqa: FBT002 - typer's flags
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first fixes of the file.")] = None,
 ) -> None:
     """Stream a recorded file through the device SDK into a running server."""
@@ -208,9 +261,16 @@ def replay_command(
     async def run() -> ReplayProgress:
         with ReplayBar(console) as bar:
             return await replay(
-                file, url, admin_token=token, device_token=device_token, speed=_speed(speed), loop=loop,
-                shift_to_now=shift_to_now, limit=limit, on_progress=bar.show,
-            )  # fmt: skip
+                file,
+                url,
+                admin_token=token,
+                device_token=device_token,
+                speed=_speed(speed),
+                loop=loop,
+                shift_to_now=shift_to_now,
+                limit=limit,
+                on_progress=bar.show,
+            )
 
     uvloop.run(run())
 
@@ -228,7 +288,7 @@ def psql_command(context: typer.Context, data: Data = None) -> None:
     url = url_of_running(data or default_data_dir())
     if url is None:
         raise SetupError("No server runs on that data directory; start it, or name its directory with --data.")
-    os.execvp("psql", ["psql", url, *context.args])  # noqa: S606, S607 - the user's own psql
+    os.execvp("psql", ["psql", url, *context.args])  # noqa: S606 - the user's own psql
 
 
 devices_app = typer.Typer(no_args_is_help=True, help="Make and list devices.")
@@ -245,8 +305,10 @@ def device_add(name: str, token: Token, url: Url = "http://127.0.0.1:8080") -> N
     console.print(
         f"{made['id']} follows {made['asset']['id']}. Its first fix:\n"
         f"  curl {url}/v1/ingest -H 'Authorization: Bearer {made['token']}' -d '{{\"lon\":24.94,\"lat\":60.17}}'",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 @devices_app.command("list")
@@ -258,9 +320,13 @@ def device_list(token: Token, url: Url = "http://127.0.0.1:8080") -> None:
 
 @tokens_app.command("add")
 def token_add(
-    name: str, token: Token, url: Url = "http://127.0.0.1:8080",
-    role: Annotated[str, typer.Option(help="viewer, dispatcher or admin; or gateway, which sends for any device.")] = "viewer",
-) -> None:  # fmt: skip
+    name: str,
+    token: Token,
+    url: Url = "http://127.0.0.1:8080",
+    role: Annotated[
+        str, typer.Option(help="viewer, dispatcher or admin; or gateway, which sends for any device.")
+    ] = "viewer",
+) -> None:
     """Make a token and print it; it is shown only now."""
     kind = {"kind": "gateway"} if role == "gateway" else {"kind": "api", "role": role}
     print(asyncio.run(Api(url, token).call("POST", "/v1/tokens", {"name": name, **kind}))["token"])
@@ -281,10 +347,14 @@ def token_revoke(token_id: str, token: Token, url: Url = "http://127.0.0.1:8080"
 
 @tokens_app.command("link")
 def token_link(
-    url: Url = "http://127.0.0.1:8080", data: Data = None, database: DatabaseUrl = None,
+    url: Url = "http://127.0.0.1:8080",
+    data: Data = None,
+    database: DatabaseUrl = None,
     role: Annotated[str, typer.Option(help="viewer, dispatcher or admin.")] = "admin",
-) -> None:  # fmt: skip
-    """Print a link that signs in once, within a day. Needs no token but access to the database: the way back in when all are lost."""
+) -> None:
+    """Print a link that signs in once, within a day. Needs no token but access to the database: the way back in when
+    all are lost.
+    """
     if role not in (each.label for each in Role):
         raise SetupError(f"--role {role}: it is viewer, dispatcher or admin")
     print(url.rstrip("/") + asyncio.run(sign_in_path(data or default_data_dir(), database, Role.of(role))))
@@ -294,5 +364,3 @@ def token_link(
 def version() -> None:
     """Print the version."""
     print(__version__)
-
-

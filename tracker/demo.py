@@ -1,4 +1,6 @@
-"""The demonstration: a server with a data directory of its own, and a simulated fleet that streams into it as devices would."""
+"""The demonstration: a server with a data directory of its own, and a simulated fleet that streams into it as devices
+would.
+"""
 
 import asyncio
 import logging
@@ -16,10 +18,16 @@ log = logging.getLogger(__name__)
 
 
 async def demo(
-    settings: Settings, *, couriers: int, backfill_s: float, until: asyncio.Event, ready: Callable[[str, str], None],
+    settings: Settings,
+    *,
+    couriers: int,
+    backfill_s: float,
+    until: asyncio.Event,
+    ready: Callable[[str, str], None],
     on_progress: Callable[[Progress], None],
-) -> bool:  # fmt: skip
-    """Run until the event is set. `ready` hears the address and the path of a sign-in link as soon as the page can be opened.
+) -> bool:
+    """Run until the event is set. `ready` hears the address and the path of a sign-in link as soon as the page can be
+    opened.
 
     Returns:
         False when the server or the fleet ended by itself.

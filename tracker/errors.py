@@ -111,7 +111,7 @@ class SlowClient(TrackerError):
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What an error means outside: HTTP status, WebSocket close code, and whether the same request may succeed later."""
+    """What an error means outside: HTTP status, WebSocket close code, and whether the same may succeed later."""
 
     status: int
     close_code: int

@@ -47,9 +47,13 @@ def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(networks)
 
 
-def settings(listen: str, data: Path | None, database: str | None, admin_token: str | None, hooks_allow: str) -> Settings:
+def settings(
+    listen: str, data: Path | None, database: str | None, admin_token: str | None, hooks_allow: str
+) -> Settings:
     """Checked settings from the texts of flags and environment."""
     host, port = parse_listen(listen)
     if admin_token is not None and len(admin_token) < 16:
         raise SetupError("TRACKER_ADMIN_TOKEN has fewer than 16 characters; make one with: openssl rand -hex 32")
-    return Settings(host, port, data or default_data_dir(), database or None, admin_token or None, parse_networks(hooks_allow))
+    return Settings(
+        host, port, data or default_data_dir(), database or None, admin_token or None, parse_networks(hooks_allow)
+    )

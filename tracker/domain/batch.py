@@ -6,7 +6,7 @@ Lon and lat are 1e-7 degrees, lengths 0.1 m, speeds 0.01 m/s, courses 0.1 degree
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,16 @@ UNKNOWN_INT32: Final = -(2**31)
 UNKNOWN_INT16: Final = -(2**15)
 DEGREE: Final = 10_000_000
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(slots=True, frozen=True)
 class Columns:
-    """n fixes. asset, device (n,) int32; time_ms (n,) int64 UTC; lon, lat, alt, speed, accuracy (n,) int32; course, flags (n,) int16."""
+    """n fixes. asset, device (n,) int32; time_ms (n,) int64 UTC; lon, lat, alt, speed, accuracy (n,) int32; course,
+    flags (n,) int16.
+    """
 
     asset: NDArray[np.int32]
     device: NDArray[np.int32]

@@ -29,7 +29,9 @@ class Device:
 
 
 class Fleet:
-    """Every live asset and device by number; `version` grows with each change, so that what was derived can be told stale."""
+    """Every live asset and device by number; `version` grows with each change, so that what was derived can be told
+    stale.
+    """
 
     def __init__(self) -> None:
         self.assets: dict[int, Asset] = {}

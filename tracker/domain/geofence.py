@@ -6,7 +6,7 @@ Untrusted geometry never reaches a native parser as text: typed rings come in, s
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import shapely
@@ -31,13 +31,15 @@ class Circle:
     radius_m: float
 
 
-Shape = shapely.Polygon | shapely.MultiPolygon | Circle
+Shape: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | Circle"
 
 
 @dataclass(frozen=True, slots=True)
 class Geofence:
-    """One version of a geofence. since_batch: the first batch that its first version judged, so that an asset whose newest fix
-    is older than that was never seen."""
+    """One version of a geofence. since_batch: the first batch that its first version judged, so that an asset whose
+    newest fix
+    is older than that was never seen.
+    """
 
     id: int
     version: int
@@ -55,13 +57,16 @@ def _check_position(position: Position, where: str) -> None:
     lon, lat = position[0], position[1]
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InvalidGeometry(
-            f"{where} is [{lon:.12g}, {lat:.12g}]: lon must be within ±180 and lat within ±90, in this order", field=where
+            f"{where} is [{lon:.12g}, {lat:.12g}]: lon must be within ±180 and lat within ±90, in this order",
+            field=where,
         )
 
 
 def _check_ring(ring: Sequence[Position], where: str) -> None:
     if len(ring) < 4:
-        raise InvalidGeometry(f"{where} has {len(ring)} positions; a ring needs at least 4, the last equal to the first", field=where)
+        raise InvalidGeometry(
+            f"{where} has {len(ring)} positions; a ring needs at least 4, the last equal to the first", field=where
+        )
     for i, position in enumerate(ring):
         _check_position(position, f"{where}[{i}]")
     if list(ring[0][:2]) != list(ring[-1][:2]):
@@ -82,7 +87,10 @@ def _checked(shape: shapely.Polygon | shapely.MultiPolygon) -> shapely.Polygon |
         reason = shapely.is_valid_reason(shape)  # "Self-intersection[13.4 52.5]"
         what, _, place = reason.partition("[")
         at = f" at [{', '.join(place.rstrip(']').split())}]" if place else ""
-        raise InvalidGeometry(f"geometry.coordinates: {what.lower()}{at}; a ring must not cross or touch itself", field="geometry.coordinates")
+        raise InvalidGeometry(
+            f"geometry.coordinates: {what.lower()}{at}; a ring must not cross or touch itself",
+            field="geometry.coordinates",
+        )
     shapely.prepare(shape)
     return shape
 
@@ -100,7 +108,10 @@ def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> s
     if not polygons:
         raise InvalidGeometry(f"{where} is empty", field=where)
     if _vertex_count(polygons) > MAX_VERTICES:
-        raise InvalidGeometry(f"the geometry has {_vertex_count(polygons):,} positions; at most {MAX_VERTICES:,} are accepted", field=where)
+        raise InvalidGeometry(
+            f"the geometry has {_vertex_count(polygons):,} positions; at most {MAX_VERTICES:,} are accepted",
+            field=where,
+        )
     if len(polygons) == 1:
         return _checked(_polygon(polygons[0], where))
     return _checked(shapely.MultiPolygon([_polygon(rings, f"{where}[{i}]") for i, rings in enumerate(polygons)]))
@@ -112,7 +123,9 @@ def circle(position: Position, radius_m: float | None) -> Circle:
     if radius_m is None:
         raise InvalidGeometry("a Point needs properties.radius_m, in metres", field="properties.radius_m")
     if not (math.isfinite(radius_m) and 0 < radius_m <= MAX_RADIUS_M):
-        raise InvalidGeometry(f"properties.radius_m must be over 0 and at most {MAX_RADIUS_M:,.0f}", field="properties.radius_m")
+        raise InvalidGeometry(
+            f"properties.radius_m must be over 0 and at most {MAX_RADIUS_M:,.0f}", field="properties.radius_m"
+        )
     return Circle(float(position[0]), float(position[1]), float(radius_m))
 
 
@@ -193,7 +206,11 @@ class FenceIndex:
             size = max(self.fences, default=0) + 1
             version, every, since = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.int64)
             for fence in self.fences.values():
-                version[fence.id], every[fence.id], since[fence.id] = fence.version, fence.quality == "all", fence.since_batch
+                version[fence.id], every[fence.id], since[fence.id] = (
+                    fence.version,
+                    fence.quality == "all",
+                    fence.since_batch,
+                )
             self._by_id = version, every, since
         return self._by_id
 
@@ -219,7 +236,8 @@ class FenceIndex:
         return [self._large, self._small]
 
     def query(self, lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
-        """(point, fence id) for every geofence in force that holds the point, each pair once, sorted by point then fence.
+        """(point, fence id) for every geofence in force that holds the point, each pair once, sorted by point then
+        fence.
 
         Args:
             lon, lat: degrees, (n,).

@@ -1,8 +1,8 @@
 """The crossing model: which geofences each asset is inside of, as a function of its fixes in event order.
 
 Pure: `judge` reads a Presence and a batch and says what changed; `Presence.apply` makes that current. Event order is
-(fix_time, lon, lat). Two independent states are kept, one for geofences that judge trusted fixes, one for those that judge
-every fix. A fix that does not sort after the newest one judged decides nothing here.
+(fix_time, lon, lat). Two independent states are kept, one for geofences that judge trusted fixes, one for those that
+judge every fix. A fix that does not sort after the newest one judged decides nothing here.
 
 The rule, for an asset and a geofence:
 
@@ -11,7 +11,8 @@ The rule, for an asset and a geofence:
     outside     ENTER                -
     inside      -                    EXIT
 
-"never seen" needs no state of its own: an asset was seen if its newest judged fix came in a batch of the geofence's lifetime.
+"never seen" needs no state of its own: an asset was seen if its newest judged fix came in a batch of the geofence's
+lifetime.
 """
 
 from dataclasses import dataclass, field
@@ -65,13 +66,15 @@ class Sight:
 
 
 class Presence:
-    """The state of the whole fleet: `trusted` for geofences that judge trusted fixes, `every` for those that judge all."""
+    """The state of the whole fleet: `trusted` for geofences that judge trusted fixes, `every` for those that judge
+    all.
+    """
 
     def __init__(self) -> None:
         self.trusted = Sight()
         self.every = Sight()
 
-    def sight(self, judges_every_fix: bool) -> Sight:
+    def sight(self, judges_every_fix: bool) -> Sight:  # noqa: FBT001 - it is the question
         return self.every if judges_every_fix else self.trusted
 
     def reserve(self, largest_asset: int) -> None:
@@ -93,7 +96,10 @@ class Presence:
     def assets_inside(self, fence_id: int) -> list[int]:
         """The assets that are inside a geofence now, ascending."""
         return sorted(
-            asset for sight in (self.trusted, self.every) for asset, fences in sight.inside.items() if fence_id in fences
+            asset
+            for sight in (self.trusted, self.every)
+            for asset, fences in sight.inside.items()
+            if fence_id in fences
         )
 
     def leave(self, fence_id: int) -> None:
@@ -124,7 +130,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """k transitions in feed order: row of the batch, geofence, EXIT or ENTER, and whether it is an asset's first sight."""
+    """k transitions in feed order: row of the batch, geofence, EXIT or ENTER, and whether it is an asset's first
+    sight.
+    """
 
     row: Ints
     fence: Ints
@@ -189,8 +197,12 @@ def _see(columns: Columns, rows: Ints, sight: Sight, at: Ints, fence: Ints) -> t
     left = np.setdiff1d(before, now, assume_unique=True)
     newest = rows[ends]
     seen = Seen(
-        newest, asset[ends], columns.time_ms[newest], columns.lon[newest].astype(np.int64),
-        columns.lat[newest].astype(np.int64), _memberships(asset, ends, now, np.concatenate([entered, left]) >> 32),
+        newest,
+        asset[ends],
+        columns.time_ms[newest],
+        columns.lon[newest].astype(np.int64),
+        columns.lat[newest].astype(np.int64),
+        _memberships(asset, ends, now, np.concatenate([entered, left]) >> 32),
     )
     return seen, entered, left
 
@@ -230,7 +242,9 @@ def judge(presence: Presence, index: FenceIndex, columns: Columns, batch: int) -
     trusted = _admitted(columns, order[columns.flags[order] == 0], presence.trusted)
     outcomes, parts = [], []
     sights = (presence.trusted, presence.every)
-    for sight, rows, (at, fence) in zip(sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True):
+    for sight, rows, (at, fence) in zip(
+        sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
+    ):
         seen, entered, left = _see(columns, rows, sight, at, fence)
         outcomes.append(seen)
         never_seen = np.zeros(len(columns), np.int64)

@@ -1,4 +1,6 @@
-"""/v1/geofences: GeoJSON in and out. Every change goes through the writer, between two batches; lists come from its index."""
+"""/v1/geofences: GeoJSON in and out. Every change goes through the writer, between two batches; lists come from its
+index.
+"""
 
 from typing import Any, Final
 
@@ -44,7 +46,9 @@ def _drafts(features: list[Feature]) -> list[Draft]:
             drafts.append(_draft(feature))
         except TrackerError as error:
             where = f"features[{i}]"
-            raise type(error)(f"{where}: {error.message}", field=f"{where}.{error.field}" if error.field else where) from None
+            raise type(error)(
+                f"{where}: {error.message}", field=f"{where}.{error.field}" if error.field else where
+            ) from None
     return drafts
 
 
@@ -70,7 +74,9 @@ def _touches(fence: Geofence, bbox: list[float]) -> bool:
     west, south, east, north = (value / 1e7 for value in (asked.west, asked.south, asked.east, asked.north))
     parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     return any(
-        box[0] <= e and box[2] >= w and box[1] <= north and box[3] >= south for box in boxes(fence.shape) for w, e in parts
+        box[0] <= e and box[2] >= w and box[1] <= north and box[3] >= south
+        for box in boxes(fence.shape)
+        for w, e in parts
     )
 
 
@@ -87,7 +93,9 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     more = len(chosen) > page.limit
     chosen = chosen[: page.limit]
     following = ids.public_id(ids.GEOFENCE, chosen[-1].id) if more else None
-    return _answer({"type": "FeatureCollection", "features": [feature_json(fence) for fence in chosen], "next": following})
+    return _answer(
+        {"type": "FeatureCollection", "features": [feature_json(fence) for fence in chosen], "next": following}
+    )
 
 
 def _bbox(text: str) -> list[float]:
@@ -112,19 +120,28 @@ async def get_one(request: web.Request) -> web.StreamResponse:
 
 @require(Role.DISPATCHER)
 async def change(request: web.Request) -> web.StreamResponse:
-    """Change what is given: the geometry as a whole, the properties one by one (null removes one of the caller's own)."""
+    """Change what is given: the geometry as a whole, the properties one by one (null removes an own one)."""
     patch = await body(request, FeaturePatch)
     fence = _fence(request)
-    merged: dict[str, Any] = {**fence.attributes, "name": fence.name, "tags": list(fence.tags), "quality": fence.quality}
+    merged: dict[str, Any] = {
+        **fence.attributes,
+        "name": fence.name,
+        "tags": list(fence.tags),
+        "quality": fence.quality,
+    }
     if isinstance(fence.shape, Circle):
         merged["radius_m"] = fence.shape.radius_m
     given = patch.properties if isinstance(patch.properties, dict) else {}
     if patch.geometry is not msgspec.UNSET and "radius_m" not in given and not isinstance(patch.geometry, Point):
         merged.pop("radius_m", None)
     merged.update(given)
-    known, own = properties_of({name: value for name, value in merged.items() if value is not None and name != "version"})
+    known, own = properties_of(
+        {name: value for name, value in merged.items() if value is not None and name != "version"}
+    )
     shape = _unchanged(fence, known) if patch.geometry is msgspec.UNSET else shape_of(patch.geometry, known)
-    changed = await replace_fence(request.app[WRITER], fence.id, Draft(known.name, shape, known.quality, tuple(known.tags), own))
+    changed = await replace_fence(
+        request.app[WRITER], fence.id, Draft(known.name, shape, known.quality, tuple(known.tags), own)
+    )
     return _answer(feature_json(changed))
 
 

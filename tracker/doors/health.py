@@ -42,11 +42,19 @@ def _gauges(app: web.Application) -> dict[str, tuple[str, str, float]]:
     return {
         "tracker_fixes_durable_total": ("counter", "Fixes committed since the start", writer.fixes),
         "tracker_batches_total": ("counter", "Transactions that committed fixes since the start", writer.batches),
-        "tracker_recoveries_total": ("counter", "Times the writer went back to what the database holds", writer.recoveries),
+        "tracker_recoveries_total": (
+            "counter",
+            "Times the writer went back to what the database holds",
+            writer.recoveries,
+        ),
         "tracker_writer_ready": ("gauge", "1 when fixes can be made durable", float(writer.ready)),
         "tracker_intake_frames": ("gauge", "Frames taken in and not yet prepared", intake.frames),
         "tracker_intake_bytes": ("gauge", "Their size", intake.bytes),
-        "tracker_intake_waiting_sockets": ("gauge", "Sockets that are not read because the open batch is full", intake.waiting_doors),
+        "tracker_intake_waiting_sockets": (
+            "gauge",
+            "Sockets that are not read because the open batch is full",
+            intake.waiting_doors,
+        ),
         "tracker_journal_fixes": ("gauge", "Durable fixes that are not filed yet", filer.journal_fixes),
         "tracker_journal_age_seconds": ("gauge", "Age of the oldest of them", filer.journal_age_s),
         "tracker_filed_fixes_total": ("counter", "Fixes filed since the start", filer.filed_fixes),
@@ -68,8 +76,14 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     """The Prometheus text format."""
     lines = []
     for name, (kind, about, value) in {**_gauges(request.app), **request.app[MORE_METRICS]()}.items():
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}", f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"]
-    return web.Response(text="\n".join(lines) + "\n", headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        lines += [
+            f"# HELP {name} {about}",
+            f"# TYPE {name} {kind}",
+            f"{name} {value:.15g}",
+        ]
+    return web.Response(
+        text="\n".join(lines) + "\n", headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
 
 
 def routes() -> list[web.RouteDef]:

@@ -1,6 +1,8 @@
-"""The door for devices: `/v1/ingest`, as a WebSocket and as POST. It reads frames into the open batch and writes the answers.
+"""The door for devices: `/v1/ingest`, as a WebSocket and as POST. It reads frames into the open batch and writes the
+answers.
 
-It stops reading while the batch is full, so that a device feels it as TCP back-pressure; what a device does not read of its
+It stops reading while the batch is full, so that a device feels it as TCP back-pressure; what a device does not read
+of its
 answers is bounded, too.
 """
 
@@ -82,7 +84,11 @@ class DeviceSockets:
             socket.send([msgspec.json.encode(Config(config))])
 
     def _of(self, device_id: int) -> "list[_Socket]":
-        return [socket for socket in self._sockets if any(lane.device.id == device_id for lane in socket.source.lanes.values())]
+        return [
+            socket
+            for socket in self._sockets
+            if any(lane.device.id == device_id for lane in socket.source.lanes.values())
+        ]
 
     def revoked(self, token_id: int) -> None:
         """Close what was opened with a token that ended."""
@@ -91,7 +97,10 @@ class DeviceSockets:
 
     async def close(self) -> None:
         """Say goodbye to all, at once and with a deadline."""
-        closing = [socket.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again") for socket in self._sockets]
+        closing = [
+            socket.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again")
+            for socket in self._sockets
+        ]
         if closing:
             await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
 
@@ -128,7 +137,9 @@ class _Socket:
     def end(self, code: int, reason: str) -> None:
         """Close from outside of the reading task."""
         if self._ending is None:
-            self._ending = asyncio.create_task(self.ws.close(code=code, message=reason.encode()[:120]), name="close-device-socket")
+            self._ending = asyncio.create_task(
+                self.ws.close(code=code, message=reason.encode()[:120]), name="close-device-socket"
+            )
 
     def _superseded(self) -> None:
         self.end(edge(Superseded("")).close_code, "a newer socket took this stream over")
@@ -143,7 +154,9 @@ def _secret(request: web.Request) -> tuple[str, str | None]:
     for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
         if offered.strip().startswith(SUBPROTOCOL):
             return offered.strip().removeprefix(SUBPROTOCOL), offered.strip()
-    raise Unauthenticated("Send the device's token as Authorization: Bearer …, as ?token=…, or as subprotocol tracker.token.…")
+    raise Unauthenticated(
+        "Send the device's token as Authorization: Bearer …, as ?token=…, or as subprotocol tracker.token.…"
+    )
 
 
 def _device(fleet: Fleet, token: DeviceToken, named: str | None) -> Device:
@@ -178,11 +191,19 @@ async def stream(request: web.Request) -> web.StreamResponse:
         raise StoreUnavailable("the database is away")
     name = _stream_name(request.query["stream"]) if "stream" in request.query else None
     ws = web.WebSocketResponse(
-        max_msg_size=MAX_MESSAGE_BYTES, compress=False, decode_text=False, heartbeat=HEARTBEAT_S,
+        max_msg_size=MAX_MESSAGE_BYTES,
+        compress=False,
+        decode_text=False,
+        heartbeat=HEARTBEAT_S,
         protocols=() if subprotocol is None else (subprotocol,),
-    )  # fmt: skip
+    )
     if not ws.can_prepare(request):
-        return problem(426, "upgrade_required", "GET /v1/ingest is a WebSocket; to send once, POST", headers={"Upgrade": "websocket"})
+        return problem(
+            426,
+            "upgrade_required",
+            "GET /v1/ingest is a WebSocket; to send once, POST",
+            headers={"Upgrade": "websocket"},
+        )
     await ws.prepare(request)
     socket, sockets = _Socket(ws, request, token), request.app[SOCKETS]
     sockets.add(socket)
@@ -198,7 +219,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _welcome(socket: _Socket, writer: Writer, database: Database, device: Device, name: str | None, *, default: bool) -> None:
+async def _welcome(
+    socket: _Socket, writer: Writer, database: Database, device: Device, name: str | None, *, default: bool
+) -> None:
     """Open a stream and say where it stands; then what the device has missed."""
     if len(socket.source.lanes) >= MAX_LANES:
         raise TooLarge(f"one socket carries at most {MAX_LANES:,} streams")
@@ -257,7 +280,11 @@ async def _control(socket: _Socket, writer: Writer, database: Database, fleet: F
                 await database.execute("answer_command", device_id, command, message.ok, message.value)
         else:
             device = _device(fleet, socket.token, message.device)
-            said = {key: value for key, value in msgspec.to_builtins(message).items() if key in ("battery", "reason") and value is not None}
+            said = {
+                key: value
+                for key, value in msgspec.to_builtins(message).items()
+                if key in ("battery", "reason") and value is not None
+            }
             await database.execute("set_device_status", device.id, said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         socket.say(Error("malformed", f"this message cannot be used: {str(error)[:200]}"))
@@ -312,7 +339,9 @@ async def post(request: web.Request) -> web.StreamResponse:
     return _post_answer([msgspec.json.decode(answer, type=Ack | Reject | Error) for answer in answers])
 
 
-async def _open_for_post(request: web.Request, writer: Writer, token: DeviceToken, source: Source, names: _PostHead) -> None:
+async def _open_for_post(
+    request: web.Request, writer: Writer, token: DeviceToken, source: Source, names: _PostHead
+) -> None:
     device = _device(request.app[FLEET], token, names.device)
     if names.stream is None:
         lane: Lane = open_unnamed(writer, device, source)

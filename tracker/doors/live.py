@@ -1,4 +1,4 @@
-"""The door for viewers: `/v1/live`. One task reads what a viewer asks for, one writes; nobody else awaits its socket."""
+"""The door for viewers: `/v1/live`. One task reads what a viewer asks for, one writes; nobody else awaits a socket."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import logging
 import math
 import socket as sockets
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -97,7 +97,10 @@ class Viewers:
             viewer.end(4401, b"the session or token has ended")
 
     async def close(self) -> None:
-        closing = [viewer.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again") for viewer in self._viewers]
+        closing = [
+            viewer.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again")
+            for viewer in self._viewers
+        ]
         if closing:
             await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
 
@@ -120,7 +123,12 @@ def bounds_of(bbox: list[float]) -> Bounds:
         west, east = -180.0, 180.0
     west, east = _wrapped(west), _wrapped(east)
     # Rounded outwards by less than a centimetre, so that an asset on the edge is in.
-    return Bounds(*(int(fn(v * DEGREE)) for fn, v in ((math.floor, west), (math.floor, south), (math.ceil, east), (math.ceil, north))))
+    return Bounds(
+        *(
+            int(fn(v * DEGREE))
+            for fn, v in ((math.floor, west), (math.floor, south), (math.ceil, east), (math.ceil, north))
+        )
+    )
 
 
 def _wrapped(lon: float) -> float:
@@ -197,8 +205,8 @@ class _Viewer:
             finally:
                 tick.cancel()
 
-    async def _wait(self, tick: "asyncio.Future[None]", within_s: float | None) -> None:
-        asked = asyncio.ensure_future(self.asked.wait())
+    async def _wait(self, tick: "asyncio.Future[Any]", within_s: float | None) -> None:
+        asked: asyncio.Future[Any] = asyncio.ensure_future(self.asked.wait())
         try:
             await asyncio.wait([tick, asked], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -21,7 +21,8 @@ RECENT_EVENTS: Final = 50
 STATIC: Final = "/static/"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _APP: Final = "src/entries/app.tsx"
@@ -53,14 +54,19 @@ async def live_map(request: web.Request) -> web.StreamResponse:
     caller, hub = request[CALLER], request.app[HUB]
     recent = await request.app[DATABASE].rows("newest_events", RECENT_EVENTS)
     cursor = recent[-1]["id"] if recent else 0
-    streets = sorted(path.name for path in (resource_dir("web/dist") / "basemap").glob("*.pmtiles") if path.name != "world.pmtiles")
+    streets = sorted(
+        path.name for path in (resource_dir("web/dist") / "basemap").glob("*.pmtiles") if path.name != "world.pmtiles"
+    )
     boot: dict[str, Any] = {
         "version": __version__,
         "user": {"name": caller.name, "role": caller.role.label if caller.role else None},
         "event_cursor": ids.public_id(ids.EVENT, cursor) if cursor else None,
         "recent_events": [msgspec.to_builtins(event_of(row)) for row in recent],
         "bounds": hub.latest.bounds(),
-        "basemap": {"world": f"{STATIC}basemap/world.pmtiles", "streets": [f"{STATIC}basemap/{name}" for name in streets]},
+        "basemap": {
+            "world": f"{STATIC}basemap/world.pmtiles",
+            "streets": [f"{STATIC}basemap/{name}" for name in streets],
+        },
     }
     assets = {"js": STATIC + _manifest()[_APP].file, "css": _styles(_APP)}
     return aiohttp_jinja2.render_template("app.html", request, {"boot": boot, "assets": assets})

@@ -1,4 +1,5 @@
-"""The newest events, encoded once and kept in memory in feed order, so that followers read them without asking the database.
+"""The newest events, encoded once and kept in memory in feed order, so that followers read them without asking the
+database.
 
 Bounded: a follower that is further behind than the tail reaches reads the table until it has caught up.
 """

@@ -1,6 +1,8 @@
-"""Who watches what, without I/O: views, followed assets and event feeds, each of which builds its next message when asked.
+"""Who watches what, without I/O: views, followed assets and event feeds, each of which builds its next message when
+asked.
 
-Nothing is queued per viewer: a subscription remembers the last change it has shown and, when its socket has room and its
+Nothing is queued per viewer: a subscription remembers the last change it has shown and, when its socket has room and
+its
 time has come, asks what changed since. So a slow viewer gets fewer, newer updates, and costs no memory.
 """
 

@@ -17,9 +17,15 @@ from tracker.wire import ids
 from tracker.wire.times import rfc3339
 
 _FIELDS: Final = {
-    "device": np.int32, "time_ms": np.int64, "lon": np.int32, "lat": np.int32, "alt": np.int32, "speed": np.int32,
-    "course": np.int16, "accuracy": np.int32,
-}  # fmt: skip
+    "device": np.int32,
+    "time_ms": np.int64,
+    "lon": np.int32,
+    "lat": np.int32,
+    "alt": np.int32,
+    "speed": np.int32,
+    "course": np.int16,
+    "accuracy": np.int32,
+}
 
 
 FAR_SMALLER: Final = 0.001  # in area
@@ -153,4 +159,4 @@ def _near_the_middle(corners: NDArray[np.float64]) -> Mask:
     """Which of the points (2, n) are no outliers by Tukey's rule: within 1.5 interquartile ranges of the quartiles."""
     first, third = np.quantile(corners, 0.25, axis=1), np.quantile(corners, 0.75, axis=1)
     reach = 1.5 * (third - first)
-    return np.asarray(((corners.T >= first - reach) & (corners.T <= third + reach)).all(axis=1))
+    return np.asarray(((first - reach <= corners.T) & (third + reach >= corners.T)).all(axis=1))

@@ -1,6 +1,7 @@
 """Opening a numbered stream: who speaks for it from now on, and where it stands.
 
-A newer socket takes the stream over; it hears its welcome only when nothing that the older one sent is under way any more.
+A newer socket takes the stream over; it hears its welcome only when nothing that the older one sent is under way any
+more.
 """
 
 import secrets
@@ -23,7 +24,9 @@ def open_unnamed(writer: Writer, device: Device, source: Source) -> Lane:
     return lane
 
 
-async def open_named(writer: Writer, database: Database, device: Device, name: str, source: Source, *, take_over: bool = True) -> Lane:
+async def open_named(
+    writer: Writer, database: Database, device: Device, name: str, source: Source, *, take_over: bool = True
+) -> Lane:
     """The stream that a device names.
 
     Args:

@@ -1,4 +1,5 @@
-"""The writer: takes the open batch, prepares it, commits it, has it published; one at a time, the next prepared meanwhile.
+"""The writer: takes the open batch, prepares it, commits it, has it published; one at a time, the next prepared
+meanwhile.
 
 It owns lanes, presence and the geofence index. Changes of geofences are queued to it and run between batches. After any
 failure it takes the lock again, reads what is durable, and prepares again what is not.
@@ -153,11 +154,13 @@ class Writer:
         """Prepare a batch while the one before it commits, then send it off."""
         prepared = self._prepare(batch)
         found = happenings(prepared.judgement, prepared.columns, self.index)
-        rows = b"" if prepared.changes_nothing else journal_rows(
-            prepared.number, prepared.recorded_ms, prepared.columns, _cursors(prepared)
+        rows = (
+            b""
+            if prepared.changes_nothing
+            else journal_rows(prepared.number, prepared.recorded_ms, prepared.columns, _cursors(prepared))
         )
         await self._settle()
-        told = record(found, self.fleet, after_id=self.event, recorded_ms=prepared.recorded_ms, batch=prepared.number)
+        told = record(found, self.fleet, after_id=self.event, recorded_ms=prepared.recorded_ms)
         self.event = told.last_id
         commit = asyncio.create_task(self._commit(prepared, rows, told), name="commit")
         self._waiting.popleft()
@@ -167,9 +170,16 @@ class Writer:
     def _prepare(self, batch: OpenBatch) -> Prepared:
         self.batch += 1
         return prepare(
-            batch.sources, batch.frames, number=self.batch, now_ms=now_ms(), fleet=self.fleet, presence=self.presence,
-            index=self.index, clock=self._clock, refusal=batch.refusal,
-        )  # fmt: skip
+            batch.sources,
+            batch.frames,
+            number=self.batch,
+            now_ms=now_ms(),
+            fleet=self.fleet,
+            presence=self.presence,
+            index=self.index,
+            clock=self._clock,
+            refusal=batch.refusal,
+        )
 
     async def _commit(self, prepared: Prepared, rows: bytes, told: Record) -> None:
         if not prepared.changes_nothing:
@@ -199,7 +209,7 @@ class Writer:
         change, future = self._changes.popleft()
         try:
             outcome = await change(self)
-        except Exception as error:  # noqa: BLE001 - the caller's to handle, whatever it is
+        except Exception as error:
             if not future.done():
                 future.set_exception(error)
             if isinstance(error, StoreUnavailable):
@@ -209,8 +219,10 @@ class Writer:
                 future.set_result(outcome)
 
     def tell(self, found: list[Happening], recorded_ms: int) -> Record:
-        """Number events that no batch brought about; the change writes them in its own transaction and then calls `told`."""
-        return record(found, self.fleet, after_id=self.event, recorded_ms=recorded_ms, batch=None)
+        """Number events that no batch brought about; the change writes them in its own transaction and then calls
+        `told`.
+        """
+        return record(found, self.fleet, after_id=self.event, recorded_ms=recorded_ms)
 
     def told(self, record_: Record) -> None:
         """Those events are durable."""
@@ -264,11 +276,18 @@ def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> Non
 
 
 def _split(batch: OpenBatch, error: Exception) -> list[OpenBatch]:
-    """The halves of a batch that the database refuses; a single frame is put aside: its fixes are rejected, the rest goes on."""
+    """The halves of a batch that the database refuses; a single frame is put aside: its fixes are rejected, the rest
+    goes on.
+    """
     if len(batch.frames) == 1:
         if batch.refusal is not None:
             raise error
-        return [replace(batch, refusal=Refusal("refused_by_database", "the database refused this fix; the server's log says why"))]
+        return [
+            replace(
+                batch,
+                refusal=Refusal("refused_by_database", "the database refused this fix; the server's log says why"),
+            )
+        ]
     middle = len(batch.frames) // 2
     return [
         OpenBatch(batch.sources[part], batch.frames[part], sum(map(len, batch.frames[part])))
@@ -277,8 +296,13 @@ def _split(batch: OpenBatch, error: Exception) -> list[OpenBatch]:
 
 
 def _cursors(prepared: Prepared) -> Cursors:
-    moved: list[tuple[Lane, tuple[int, int]]] = [(lane, at) for lane, at in prepared.cursors.items() if lane.stream_id is not None]
+    moved: list[tuple[Lane, tuple[int, int]]] = [
+        (lane, at) for lane, at in prepared.cursors.items() if lane.stream_id is not None
+    ]
     return Cursors(
-        [lane.device.asset for lane, _ in moved], [lane.stream_id or 0 for lane, _ in moved], [seq for _, (seq, _) in moved],
-        [lane.session for lane, _ in moved], [gaps for _, (_, gaps) in moved],
-    )  # fmt: skip
+        [lane.device.asset for lane, _ in moved],
+        [lane.stream_id or 0 for lane, _ in moved],
+        [seq for _, (seq, _) in moved],
+        [lane.session for lane, _ in moved],
+        [gaps for _, (_, gaps) in moved],
+    )

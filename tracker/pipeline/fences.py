@@ -67,11 +67,18 @@ async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
     return await writer.between_batches(change)  # type: ignore[no-any-return]
 
 
-async def _insert_versions(writer: Writer, numbers: list[int], versions: list[int], drafts: Sequence[Draft], since: int) -> None:
+async def _insert_versions(
+    writer: Writer, numbers: list[int], versions: list[int], drafts: Sequence[Draft], since: int
+) -> None:
     await writer.journal.connection.execute(
-        sql("insert_geofence_versions"), numbers, versions, [d.quality for d in drafts], [_wkb(d.shape) for d in drafts],
-        [_radius_m(d.shape) for d in drafts], since,
-    )  # fmt: skip
+        sql("insert_geofence_versions"),
+        numbers,
+        versions,
+        [d.quality for d in drafts],
+        [_wkb(d.shape) for d in drafts],
+        [_radius_m(d.shape) for d in drafts],
+        since,
+    )
 
 
 def _current(writer: Writer, fence_id: int) -> Geofence:
@@ -84,7 +91,14 @@ def _current(writer: Writer, fence_id: int) -> Geofence:
 def _happening(kind: int, asset: int, fence: Geofence, newest: Newest, cause: str) -> Happening:
     """An event at the newest fix of an asset that the geofence's quality admits."""
     return Happening(
-        kind, asset, fence, None, int(newest.time_ms[asset]), int(newest.lon[asset]), int(newest.lat[asset]), cause=cause
+        kind,
+        asset,
+        fence,
+        None,
+        int(newest.time_ms[asset]),
+        int(newest.lon[asset]),
+        int(newest.lat[asset]),
+        cause=cause,
     )
 
 
@@ -107,16 +121,27 @@ async def replace_fence(writer: Writer, fence_id: int, draft: Draft) -> Geofence
 
     async def change(writer: Writer) -> Geofence:
         old, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
-        same = _wkb(old.shape) == _wkb(draft.shape) and _radius_m(old.shape) == _radius_m(draft.shape) and old.quality == draft.quality
+        same = (
+            _wkb(old.shape) == _wkb(draft.shape)
+            and _radius_m(old.shape) == _radius_m(draft.shape)
+            and old.quality == draft.quality
+        )
         new = replace(
-            old, name=draft.name, tags=draft.tags, attributes=draft.attributes, quality=draft.quality,
-            shape=old.shape if same else draft.shape, version=old.version + (not same),
-        )  # fmt: skip
+            old,
+            name=draft.name,
+            tags=draft.tags,
+            attributes=draft.attributes,
+            quality=draft.quality,
+            shape=old.shape if same else draft.shape,
+            version=old.version + (not same),
+        )
         found, inside = ([], []) if same else _moved(writer, old, new)
         told = writer.tell(found, recorded_ms)
         with translated():
             async with connection.transaction():
-                await connection.execute(sql("update_geofence"), new.id, new.version, new.name, list(new.tags), new.attributes)
+                await connection.execute(
+                    sql("update_geofence"), new.id, new.version, new.name, list(new.tags), new.attributes
+                )
                 if not same:
                     await connection.execute(sql("close_geofence_version"), new.id, old.version, writer.batch + 1)
                     await _insert_versions(writer, [new.id], [new.version], [draft], writer.batch + 1)

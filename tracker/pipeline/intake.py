@@ -1,7 +1,8 @@
 """The open batch: frames from every door until the writer takes them, all at once.
 
 While one batch commits, the next one fills: no timer, so little delay when there is little to do and large batches when
-there is much. It is bounded in frames and bytes; a door that finds it full stops reading its sockets until there is room.
+there is much. It is bounded in frames and bytes; a door that finds it full stops reading its sockets until there is
+room.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""From frames to a batch that can be committed: decoded, numbered, checked, flagged, judged. No I/O; the clock is an argument.
+"""From frames to a batch that can be committed: decoded, numbered, checked, flagged, judged. No I/O; the clock is an
+argument.
 
 Lanes and presence move ahead here, before the commit; if the commit does not happen, both are put back to what the
 database holds and the frames are prepared again.
@@ -71,7 +72,7 @@ class Clock:
 
 @dataclass(slots=True)
 class _Run:
-    """The part of one message that is new: fixes seq, seq + 1, …"""
+    """The part of one message that is new: fixes numbered from seq on."""
 
     source: Source
     lane: Lane
@@ -88,7 +89,9 @@ class _Gathered:
     replies: dict[Source, Reply] = field(default_factory=dict)
 
 
-_NOT_OPEN: Final = Refusal("unknown_stream", "this socket has not opened that stream; send hello with its name (and device) first")
+_NOT_OPEN: Final = Refusal(
+    "unknown_stream", "this socket has not opened that stream; send hello with its name (and device) first"
+)
 
 
 def _gather(sources: Sequence[Source], decoded: Decoded) -> _Gathered:
@@ -139,7 +142,9 @@ def _stamp(times_ms: np.ndarray, devices: np.ndarray, clock: Clock, now_ms: int)
 def _flags(seen: Observations, standby: Mask, now_ms: int) -> np.ndarray:
     """Why each fix decides nothing; 0 for a trusted one."""
     flags = np.where((seen.lon == 0) & (seen.lat == 0), int(Flag.ZERO_ISLAND), 0)
-    flags |= np.where(seen.accuracy_m > POOR_ACCURACY_OVER_M, int(Flag.POOR_ACCURACY), 0)  # NaN compares false: not known is not poor
+    flags |= np.where(
+        seen.accuracy_m > POOR_ACCURACY_OVER_M, int(Flag.POOR_ACCURACY), 0
+    )  # NaN compares false: not known is not poor
     flags |= np.where(seen.time_ms > now_ms + CLOCK_AHEAD_AFTER_MS, int(Flag.CLOCK_AHEAD), 0)
     flags |= np.where(standby, int(Flag.STANDBY), 0)
     return flags.astype(np.int16)
@@ -166,7 +171,7 @@ def _columns(gathered: _Gathered, fleet: Fleet, clock: Clock, now_ms: int) -> tu
     columns = Columns(
         asset[keep],
         device[keep],
-        seen.time_ms[keep],
+        seen.time_ms[keep].astype(np.int64),
         np.rint(seen.lon[keep] * DEGREE).astype(np.int32),
         np.rint(seen.lat[keep] * DEGREE).astype(np.int32),
         to_units(seen.alt_m[keep], 10),
@@ -191,8 +196,16 @@ def _rejected(gathered: _Gathered, refused: dict[int, Refusal]) -> list[Rejected
 
 
 def prepare(
-    sources: Sequence[Source], frames: Sequence[bytes], *, number: int, now_ms: int, fleet: Fleet, presence: Presence,
-    index: FenceIndex, clock: Clock, refusal: Refusal | None = None,
+    sources: Sequence[Source],
+    frames: Sequence[bytes],
+    *,
+    number: int,
+    now_ms: int,
+    fleet: Fleet,
+    presence: Presence,
+    index: FenceIndex,
+    clock: Clock,
+    refusal: Refusal | None = None,
 ) -> Prepared:
     """Frames of one batch to columns, judged; lanes and presence are moved on.
 
@@ -210,4 +223,6 @@ def prepare(
         presence.reserve(int(columns.asset.max()))
     judgement = judge(presence, index, columns, number)
     presence.apply(judgement)
-    return Prepared(number, now_ms, columns, judgement, gathered.cursors, _rejected(gathered, refused), gathered.replies)
+    return Prepared(
+        number, now_ms, columns, judgement, gathered.cursors, _rejected(gathered, refused), gathered.replies
+    )

@@ -1,4 +1,6 @@
-"""After the commit: acks to devices, positions and events to whoever watches, a word to the hooks. No await: nothing here may wait."""
+"""After the commit: acks to devices, positions and events to whoever watches, a word to the hooks. No await: nothing
+here may wait.
+"""
 
 from collections.abc import Callable, Sequence
 

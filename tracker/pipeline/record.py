@@ -1,4 +1,6 @@
-"""From transitions to what is stored and told: events with their place in the feed, and the visits they close and open."""
+"""From transitions to what is stored and told: events with their place in the feed, and the visits they close and
+open.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,14 +48,20 @@ def happenings(judgement: Judgement, columns: Columns, index: FenceIndex) -> lis
     return [
         Happening(kind, asset, index.fences[fence], device, time_ms, lon, lat, initial)
         for kind, fence, initial, asset, device, time_ms, lon, lat in zip(
-            found.kind.tolist(), found.fence.tolist(), found.initial.tolist(), columns.asset[row].tolist(),
-            columns.device[row].tolist(), columns.time_ms[row].tolist(), columns.lon[row].tolist(), columns.lat[row].tolist(),
+            found.kind.tolist(),
+            found.fence.tolist(),
+            found.initial.tolist(),
+            columns.asset[row].tolist(),
+            columns.device[row].tolist(),
+            columns.time_ms[row].tolist(),
+            columns.lon[row].tolist(),
+            columns.lat[row].tolist(),
             strict=True,
         )
-    ]  # fmt: skip
+    ]
 
 
-def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_ms: int, batch: int | None) -> Record:
+def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_ms: int) -> Record:
     """Number the happenings from after_id + 1 on and pair them into visits."""
     events: list[list[object]] = [[] for _ in range(13)]
     shown = []
@@ -87,10 +95,16 @@ def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any], recorded_ms: int) -> Event:
-    return event_of({
-        **row, "status": "live", "fix_time": to_datetime(row["time_ms"]), "recorded_at": to_datetime(recorded_ms),
-        "revises": None, "crossed_at": None,
-    })  # fmt: skip
+    return event_of(
+        {
+            **row,
+            "status": "live",
+            "fix_time": to_datetime(row["time_ms"]),
+            "recorded_at": to_datetime(recorded_ms),
+            "revises": None,
+            "crossed_at": None,
+        }
+    )
 
 
 def _visits(found: Sequence[Happening], after_id: int) -> tuple[tuple[list[object], ...], tuple[list[object], ...]]:

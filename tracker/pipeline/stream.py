@@ -38,7 +38,9 @@ class Source:
     default: Lane | None = None
     lanes: dict[tuple[int, str], Lane] = field(default_factory=dict)
     queued: int = 0  # frames taken in whose batch is not yet committed
-    on_superseded: Callable[[], None] = lambda: None  # a newer socket took a stream over: the door closes this one with 4009
+    on_superseded: Callable[[], None] = lambda: (
+        None
+    )  # a newer socket took a stream over: the door closes this one with 4009
     _waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
     _released: bool = False
 

@@ -3,9 +3,9 @@
 SQL is called by its name in `sql/queries/`; no other room sees asyncpg.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
@@ -13,15 +13,16 @@ import msgspec
 from tracker.errors import RefusedByDatabase, StoreUnavailable
 from tracker.store.sql import sql
 
-Record = asyncpg.Record
-Connection = asyncpg.Connection
+Record: TypeAlias = Mapping[str, Any]  # asyncpg.Record, as far as anybody needs to know
+Connection: TypeAlias = Any  # asyncpg.Connection: asyncpg comes without types
 
 STATEMENT_TIMEOUT_S = 30
 POOL_SIZE = 8
 
 # Class 22 is bad data, 23 a broken constraint: the same data will be refused again.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-# InternalClientError is what asyncpg raises when PostgreSQL dies in the middle of a statement; it has no common root with the others.
+# InternalClientError is what asyncpg raises when PostgreSQL dies in the middle of a statement; it has no common root
+# with the others.
 _AWAY = (
     asyncpg.PostgresConnectionError,  # 08
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a demoted primary
@@ -66,6 +67,10 @@ async def connect(url: str) -> Connection:
         return connection
 
 
+async def _leave_as_it_is(_connection: Connection) -> None:
+    """No query here sets anything on its session, so a round trip to undo it would buy nothing."""
+
+
 class Database:
     """Named queries over a small pool."""
 
@@ -76,7 +81,12 @@ class Database:
     async def open(self) -> None:
         with translated():
             self._pool = await asyncpg.create_pool(
-                self.url, min_size=1, max_size=POOL_SIZE, command_timeout=STATEMENT_TIMEOUT_S, init=prepare_connection
+                self.url,
+                min_size=1,
+                max_size=POOL_SIZE,
+                command_timeout=STATEMENT_TIMEOUT_S,
+                init=prepare_connection,
+                reset=_leave_as_it_is,
             )
 
     async def close(self) -> None:
@@ -99,12 +109,15 @@ class Database:
 
     async def rows(self, name: str, *args: Any) -> list[Record]:
         async with self.connection() as connection:
-            return await connection.fetch(sql(name), *args)
+            rows: list[Record] = await connection.fetch(sql(name), *args)
+            return rows
 
     async def row(self, name: str, *args: Any) -> Record | None:
         async with self.connection() as connection:
-            return await connection.fetchrow(sql(name), *args)
+            row: Record | None = await connection.fetchrow(sql(name), *args)
+            return row
 
     async def execute(self, name: str, *args: Any) -> str:
         async with self.connection() as connection:
-            return await connection.execute(sql(name), *args)
+            status: str = await connection.execute(sql(name), *args)
+            return status

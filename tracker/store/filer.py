@@ -1,4 +1,5 @@
-"""The filer turns the journal into pieces, bucket by bucket, and keeps house: partitions for the days ahead, rejects, old answers.
+"""The filer turns the journal into pieces, bucket by bucket, and keeps house: partitions for the days ahead, rejects,
+old answers.
 
 Its statement deletes and inserts in one, so every snapshot sees each fix exactly once, whenever it is killed. It has a
 connection and a lock of its own and is never in a batch's way but for the two cores they share.
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 FILER_LOCK: Final = int.from_bytes(b"filer")
 LOOK_EVERY_S: Final = 1.0
 KEEP_HOUSE_EVERY_S: Final = 600.0
-# A bucket is filed when it holds this much, or when its oldest batch is this old. The journal is read unindexed, at about
+# A bucket is filed when it holds this much, or when its oldest batch is this old. The journal is read unindexed, at
+# about
 # 0.2 µs a fix; pieces want at least 60 fixes each.
 FILE_AT_FIXES: Final = 25_000
 FILE_AFTER_S: Final = 120.0
@@ -38,7 +40,7 @@ class FilerStats:
 
 
 class Filer:
-    """on_filed(batch) hears the highest batch up to which the journal is filed; committed() is the last durable batch."""
+    """on_filed(batch) hears up to which batch the journal is filed; committed() is the last durable batch."""
 
     def __init__(self, url: str, committed: Callable[[], int], on_filed: Callable[[int], None]) -> None:
         self._url = url

@@ -26,14 +26,35 @@ LOCK_POLL_S: Final = 0.05
 COMMIT_TIMEOUT_S: Final = 30.0
 
 _COLUMNS: Final = (
-    "bucket", "batch", "recorded_at", "n", "t0", "t1", "asset", "device", "time", "lon", "lat", "alt", "speed", "course",
-    "accuracy", "flags", "attributes", "stream", "stream_seq", "stream_session", "stream_gaps",
-)  # fmt: skip
+    "bucket",
+    "batch",
+    "recorded_at",
+    "n",
+    "t0",
+    "t1",
+    "asset",
+    "device",
+    "time",
+    "lon",
+    "lat",
+    "alt",
+    "speed",
+    "course",
+    "accuracy",
+    "flags",
+    "attributes",
+    "stream",
+    "stream_seq",
+    "stream_session",
+    "stream_gaps",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """One entry per stream that a batch moved: parallel lists. asset: where the stream's fixes go, which picks the bucket."""
+    """One entry per stream that a batch moved: parallel lists. asset: where the stream's fixes go, which picks the
+    bucket.
+    """
 
     asset: Sequence[int]
     stream: Sequence[int]
@@ -44,7 +65,9 @@ class Cursors:
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """The arguments of record_events after recorded_ms and batch: parallel lists of events, closed visits, opened visits."""
+    """The arguments of record_events after recorded_ms and batch: parallel lists of events, closed visits, opened
+    visits.
+    """
 
     events: tuple[list[object], ...]
     closed: tuple[list[object], ...]
@@ -69,22 +92,40 @@ def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Curso
     return b"".join(rows)
 
 
-def _row(bucket: int, number: int, recorded_ms: int, columns: Columns, mine: np.ndarray, streams: list[np.ndarray]) -> bytes:
+def _row(
+    bucket: int, number: int, recorded_ms: int, columns: Columns, mine: np.ndarray, streams: list[np.ndarray]
+) -> bytes:
     time_ms = columns.time_ms[mine]
     attributes = copy.NULL
     if columns.attributes is not None:
         values = [columns.attributes[i] for i in mine.tolist()]
         if any(value is not None for value in values):
             attributes = copy.jsonb_array(values)
-    return copy.row([
-        copy.int2(bucket), copy.int8(number), copy.timestamp(recorded_ms), copy.int4(len(mine)),
-        copy.timestamp(int(time_ms.min()) if len(mine) else None), copy.timestamp(int(time_ms.max()) if len(mine) else None),
-        copy.int4_array(columns.asset[mine]), copy.int4_array(columns.device[mine]), copy.time_array(time_ms),
-        copy.int4_array(columns.lon[mine]), copy.int4_array(columns.lat[mine]), copy.int4_array(columns.alt[mine]),
-        copy.int4_array(columns.speed[mine]), copy.int2_array(columns.course[mine]), copy.int4_array(columns.accuracy[mine]),
-        copy.int2_array(columns.flags[mine]), attributes, copy.int4_array(streams[0]), copy.int8_array(streams[1]),
-        copy.int4_array(streams[2]), copy.int8_array(streams[3]),
-    ])  # fmt: skip
+    return copy.row(
+        [
+            copy.int2(bucket),
+            copy.int8(number),
+            copy.timestamp(recorded_ms),
+            copy.int4(len(mine)),
+            copy.timestamp(int(time_ms.min()) if len(mine) else None),
+            copy.timestamp(int(time_ms.max()) if len(mine) else None),
+            copy.int4_array(columns.asset[mine]),
+            copy.int4_array(columns.device[mine]),
+            copy.time_array(time_ms),
+            copy.int4_array(columns.lon[mine]),
+            copy.int4_array(columns.lat[mine]),
+            copy.int4_array(columns.alt[mine]),
+            copy.int4_array(columns.speed[mine]),
+            copy.int2_array(columns.course[mine]),
+            copy.int4_array(columns.accuracy[mine]),
+            copy.int2_array(columns.flags[mine]),
+            attributes,
+            copy.int4_array(streams[0]),
+            copy.int8_array(streams[1]),
+            copy.int4_array(streams[2]),
+            copy.int8_array(streams[3]),
+        ]
+    )
 
 
 class Journal:
@@ -112,7 +153,9 @@ class Journal:
         with translated():
             while not await self._connection.fetchval(sql("try_writer_lock"), WRITER_LOCK):
                 if wait_s is not None and waited >= wait_s:
-                    raise LockLost("Another tracker server writes to this database; stop it, or give this one another database.")
+                    raise LockLost(
+                        "Another tracker server writes to this database; stop it, or give this one another database."
+                    )
                 await asyncio.sleep(LOCK_POLL_S)
                 waited += LOCK_POLL_S
 
@@ -121,7 +164,9 @@ class Journal:
             connection, self._connection = self._connection, None
             connection.terminate()
 
-    async def commit(self, rows: bytes, recorded_ms: int, number: int, events: EventRows, rejects: Sequence[Sequence[object]]) -> None:
+    async def commit(
+        self, rows: bytes, recorded_ms: int, number: int, events: EventRows, rejects: Sequence[Sequence[object]]
+    ) -> None:
         """Make one batch durable: all of it or nothing."""
         with translated():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
@@ -141,7 +186,9 @@ class Journal:
             await self._record(recorded_ms, None, events)
 
     async def _record(self, recorded_ms: int, number: int | None, events: EventRows) -> None:
-        await self.connection.execute(sql("record_events"), recorded_ms, number, *events.events, *events.closed, *events.opened)
+        await self.connection.execute(
+            sql("record_events"), recorded_ms, number, *events.events, *events.closed, *events.opened
+        )
 
     async def _copy(self, rows: bytes) -> None:
         await self.connection.copy_to_table("journal", source=io.BytesIO(rows), columns=_COLUMNS, format="binary")

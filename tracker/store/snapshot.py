@@ -38,14 +38,19 @@ async def load(connection: Connection) -> Snapshot:
             feed = await connection.fetchrow(sql("load_positions_in_feed"))
             streams = {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))}
             fences = [fence_of(row) for row in await connection.fetch(sql("load_geofences"))]
-            newest = _newest(await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest")))
+            newest = _newest(
+                await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest"))
+            )
             presence = _presence(newest, await connection.fetch(sql("load_open_visits")), fences)
             trusted = [row for row in newest[True].values() if row["device"] is not None]
             assets = [
                 Asset(row["id"], row["name"], frozenset(row["tags"]), row["attributes"], row["active_device"])
                 for row in await connection.fetch(sql("load_assets"))
             ]
-            devices = [Device(row["id"], row["name"], row["asset"], row["config"]) for row in await connection.fetch(sql("load_devices"))]
+            devices = [
+                Device(row["id"], row["name"], row["asset"], row["config"])
+                for row in await connection.fetch(sql("load_devices"))
+            ]
     assert feed is not None
     return Snapshot(feed["batch"], feed["event"], streams, presence, latest_columns(trusted), fences, assets, devices)
 
@@ -68,9 +73,15 @@ def shape_of(geom: bytes, radius_m: float | None) -> Shape:
 
 def fence_of(row: Record) -> Geofence:
     return Geofence(
-        row["id"], row["version"], row["name"], shape_of(row["geom"], row["radius_m"]), row["quality"], row["since_batch"],
-        tuple(row["tags"]), row["attributes"],
-    )  # fmt: skip
+        row["id"],
+        row["version"],
+        row["name"],
+        shape_of(row["geom"], row["radius_m"]),
+        row["quality"],
+        row["since_batch"],
+        tuple(row["tags"]),
+        row["attributes"],
+    )
 
 
 def _key(row: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -81,14 +92,23 @@ def _newest(filed: list[Record], unfiled: list[Record]) -> dict[bool, dict[int, 
     """By "trusted only", by asset: the newest fix in event order; of equal ones the first stored."""
     found: dict[bool, dict[int, dict[str, Any]]] = {False: {}, True: {}}
 
-    def offer(trusted: bool, row: dict[str, Any]) -> None:
+    def offer(trusted: bool, row: dict[str, Any]) -> None:  # noqa: FBT001 - the key of `found`
         have = found[trusted].get(row["asset"])
         if have is None or _key(row) > _key(have):
             found[trusted][row["asset"]] = row
 
     for record in filed:
         row = dict(record)
-        offer(False, {"asset": row["asset"], "time_ms": to_ms(row["any_time"]), "lon": row["any_lon"], "lat": row["any_lat"], "batch": row["any_batch"]})
+        offer(
+            False,
+            {
+                "asset": row["asset"],
+                "time_ms": to_ms(row["any_time"]),
+                "lon": row["any_lon"],
+                "lat": row["any_lat"],
+                "batch": row["any_batch"],
+            },
+        )
         if row["time"] is not None:
             offer(True, {**row, "time_ms": to_ms(row["time"])})
     for record in unfiled:
@@ -106,7 +126,9 @@ def _fill(newest: Newest, rows: dict[int, dict[str, Any]]) -> None:
         getattr(newest, name)[asset] = [row[name] for row in rows.values()]
 
 
-def _presence(newest: dict[bool, dict[int, dict[str, Any]]], open_visits: list[Record], fences: list[Geofence]) -> Presence:
+def _presence(
+    newest: dict[bool, dict[int, dict[str, Any]]], open_visits: list[Record], fences: list[Geofence]
+) -> Presence:
     presence = Presence()
     presence.reserve(max([*newest[False], *newest[True], 0]))
     _fill(presence.trusted.newest, newest[True])
@@ -128,9 +150,15 @@ def latest_columns(rows: list[dict[str, Any]]) -> tuple[Ints, Columns]:
         return np.array([unknown if row[name] is None else row[name] for row in rows], dtype=kind)
 
     return asset, Columns(
-        asset.astype(np.int32), column("device", np.int32, 0), column("time_ms", np.int64, 0), column("lon", np.int32, 0),
-        column("lat", np.int32, 0), column("alt", np.int32, UNKNOWN_INT32), column("speed", np.int32, UNKNOWN_INT32),
-        column("course", np.int16, UNKNOWN_INT16), column("accuracy", np.int32, UNKNOWN_INT32),
+        asset.astype(np.int32),
+        column("device", np.int32, 0),
+        column("time_ms", np.int64, 0),
+        column("lon", np.int32, 0),
+        column("lat", np.int32, 0),
+        column("alt", np.int32, UNKNOWN_INT32),
+        column("speed", np.int32, UNKNOWN_INT32),
+        column("course", np.int16, UNKNOWN_INT16),
+        column("accuracy", np.int32, UNKNOWN_INT32),
         np.zeros(len(rows), np.int16),
         [None if row["attributes"] is None else msgspec.json.encode(row["attributes"]) for row in rows],
-    )  # fmt: skip
+    )

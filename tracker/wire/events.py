@@ -43,7 +43,9 @@ def event_of(row: Mapping[str, Any]) -> Event:
         asset=Ref(ids.public_id(ids.ASSET, row["asset"]), row["asset_name"]),
         fix_time=rfc3339(row["fix_time"]),
         recorded_at=rfc3339(row["recorded_at"]),
-        geofence=UNSET if row["geofence"] is None else Ref(ids.public_id(ids.GEOFENCE, row["geofence"]), row["geofence_name"]),
+        geofence=UNSET
+        if row["geofence"] is None
+        else Ref(ids.public_id(ids.GEOFENCE, row["geofence"]), row["geofence_name"]),
         lon=UNSET if row["lon"] is None else row["lon"] / 1e7,
         lat=UNSET if row["lat"] is None else row["lat"] / 1e7,
         initial=True if row["initial"] else UNSET,

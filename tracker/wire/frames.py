@@ -1,10 +1,12 @@
 """Many device frames at once: bytes to typed messages, and their fixes to checked columns of SI floats.
 
-A frame that does not fit its type is decoded again fix by fix, so that one bad fix is refused alone. Frames are never joined:
-two halves of a crafted message could make the text of one device count for another. Nothing here raises for what a device sent.
+A frame that does not fit its type is decoded again fix by fix, so that one bad fix is refused alone. Frames are never
+joined: two halves of a crafted message could make the text of one device count for another. Nothing here raises for
+what a device sent.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,8 +28,17 @@ from tracker.wire.device import Fix, Fixes
 from tracker.wire.times import to_ms
 
 UNTIMED: Final = np.iinfo(np.int64).min
+_INTEGER_DIGITS: Final = 300  # what surely is a finite float
+
+
+def _integer(digits: str) -> float:
+    """Python refuses to read very long integers, and with them the frame; as an infinite float, one refuses its fix alone."""
+    return int(digits) if len(digits) <= _INTEGER_DIGITS else float(digits)
+
+
 _one = msgspec.json.Decoder(Fixes)
 _bare = msgspec.json.Decoder(Fix)
+_read = json.JSONDecoder(parse_int=_integer).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,7 @@ class Decoded:
 
 
 _PLACEHOLDER: Final = Fix(lon=0.0, lat=0.0)
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # not the text of a backslash and "u0000"
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
@@ -96,13 +108,14 @@ def _typed(frame: bytes, _i: int, _decoded: Decoded) -> Fixes:
 
 def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
     """Any form, fix by fix. Python's reader lets NaN and Infinity through to here, so that they refuse one fix, not the frame."""
+    text = frame.decode("utf-8-sig")
     try:
-        content = json.loads(frame)
+        content = _read(text)
     except json.JSONDecodeError:
-        lines = [line for line in frame.splitlines() if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) < 2:
             raise
-        content = [json.loads(line) for line in lines]
+        content = [_read(line) for line in lines]
     head: dict[str, Any] = {}
     fixes = content
     if isinstance(content, dict) and "fixes" in content:
@@ -132,19 +145,35 @@ def _fix(content: object) -> tuple[Fix, Refusal | None]:
             return _PLACEHOLDER, Refusal("missing_field", f"{name} is missing")
     for name, value in content.items():
         if isinstance(value, float) and not np.isfinite(value):
-            return _PLACEHOLDER, Refusal("not_finite", f"{name} must be a finite number")
+            # A name of the device's own choice may be anything; it is not repeated.
+            what = name if name in Fix.__struct_fields__ else "every number"
+            return _PLACEHOLDER, Refusal("not_finite", f"{what} must be finite")
     try:
-        attributes = content.get("attributes")
-        raw = None if attributes is None else msgspec.Raw(json.dumps(attributes, allow_nan=False).encode())
+        raw = _raw_attributes(content.get("attributes"))
+    except (ValueError, RecursionError):
+        return _PLACEHOLDER, Refusal(
+            "bad_attributes", "attributes must be a JSON object of valid text and finite numbers"
+        )
+    try:
         fix = msgspec.convert({**content, "attributes": None}, Fix)
-        return (Fix(**{**msgspec.structs.asdict(fix), "attributes": raw}), None)
-    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         return _PLACEHOLDER, Refusal("wrong_type", _sentence(error).replace("`", "").replace(" - at $.", ": "))
+    fix.attributes = raw
+    return fix, None
+
+
+def _raw_attributes(attributes: object) -> msgspec.Raw | None:
+    """As short as they came, so that their size is judged as if nothing else were wrong with the frame."""
+    if attributes is None:
+        return None
+    return msgspec.Raw(json.dumps(attributes, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 @dataclass(slots=True)
 class Observations:
-    """n decoded fixes as SI columns, NaN or UNTIMED where a value is absent; refused marks those that must not be stored."""
+    """n decoded fixes as SI columns, NaN or UNTIMED where a value is absent; refused marks those that must not be
+    stored.
+    """
 
     lon: Floats
     lat: Floats
@@ -209,7 +238,7 @@ def checked_attributes(raw: bytes) -> bytes | None:
         return None
     if not isinstance(value, dict):
         raise ValueError("attributes must be a JSON object")  # noqa: TRY004
-    if b"\\u0000" in clean:
+    if _NUL.search(clean):
         raise ValueError("attributes must not contain the character NUL")
     return clean
 
@@ -224,15 +253,29 @@ def observations(fixes: Sequence[Fix], now_ms: int) -> Observations:
         if name not in ("lon", "lat"):
             within |= np.isnan(values)
         for i in np.flatnonzero(~within).tolist():
-            refused.setdefault(i, Refusal(REJECT_CODES[name], f"{name} is {values[i]:.12g}; it must be within {low:,.0f} and {high:,.0f}"))
+            refused.setdefault(
+                i,
+                Refusal(
+                    REJECT_CODES[name], f"{name} is {values[i]:.12g}; it must be within {low:,.0f} and {high:,.0f}"
+                ),
+            )
     time_ms = _times_ms(fixes)
     timed = time_ms != UNTIMED
     for i in np.flatnonzero(timed & (time_ms > now_ms + FUTURE_REJECTED_AFTER_MS)).tolist():
-        refused.setdefault(i, Refusal("time_in_future", "time is more than 24 hours ahead of the server; set the device's clock"))
+        refused.setdefault(
+            i, Refusal("time_in_future", "time is more than 24 hours ahead of the server; set the device's clock")
+        )
     for i in np.flatnonzero(timed & (time_ms < OLDEST_MS)).tolist():
         refused.setdefault(i, Refusal("time_too_old", "time is before 1900; set the device's clock"))
     attributes = _attributes(fixes, refused)
     return Observations(
-        columns["lon"], columns["lat"], columns["alt_m"], columns["speed_mps"], columns["course_deg"],
-        columns["accuracy_m"], time_ms, attributes, refused,
+        columns["lon"],
+        columns["lat"],
+        columns["alt_m"],
+        columns["speed_mps"],
+        columns["course_deg"],
+        columns["accuracy_m"],
+        time_ms,
+        attributes,
+        refused,
     )

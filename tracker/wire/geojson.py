@@ -14,11 +14,26 @@ MAX_NAME_LENGTH: Final = 200
 MAX_TAGS: Final = 50
 MAX_ATTRIBUTES_BYTES: Final = 16 * 1024
 
-# Options that other versions of a geofence have; taking them in silence would make a fence that does not do what it says.
-NOT_YET: Final = frozenset({
-    "accuracy", "altitude_m", "assets", "buffer_m", "confirm_fixes", "confirm_s", "cross", "dwell_after_s", "edge", "exit_margin_m",
-    "max_gap_s", "over_for_s", "schedule", "speed_limit_mps",
-})  # fmt: skip
+# Options that other versions of a geofence have; taking them in silence would make a fence that does not do what it
+# says.
+NOT_YET: Final = frozenset(
+    {
+        "accuracy",
+        "altitude_m",
+        "assets",
+        "buffer_m",
+        "confirm_fixes",
+        "confirm_s",
+        "cross",
+        "dwell_after_s",
+        "edge",
+        "exit_margin_m",
+        "max_gap_s",
+        "over_for_s",
+        "schedule",
+        "speed_limit_mps",
+    }
+)
 
 Position = list[float]
 
@@ -53,8 +68,8 @@ class FeaturePatch(Struct):
     """What shall change; `type` may be there, so that a Feature is a patch, too."""
 
     type: str | UnsetType = UNSET
-    geometry: Geometry | None | UnsetType = UNSET
-    properties: dict[str, Any] | None | UnsetType = UNSET
+    geometry: Geometry | UnsetType | None = UNSET
+    properties: dict[str, Any] | UnsetType | None = UNSET
 
 
 class Properties(Struct):
@@ -91,12 +106,16 @@ def properties_of(raw: dict[str, Any] | None) -> tuple[Properties, dict[str, Any
     """
     given = raw or {}
     for name in sorted(NOT_YET & given.keys()):
-        raise InvalidField(f"properties.{name} is an option that this version does not have; leave it out", field=f"properties.{name}")
+        raise InvalidField(
+            f"properties.{name} is an option that this version does not have; leave it out", field=f"properties.{name}"
+        )
     try:
         known = msgspec.convert(given, Properties)
     except msgspec.ValidationError as error:
         where = str(error).rpartition("`$.")[2].rstrip("`") or "properties"
-        raise InvalidField(f"properties.{where}: {str(error).partition(' - at')[0].replace('`', '')}", field=f"properties.{where}") from None
+        raise InvalidField(
+            f"properties.{where}: {str(error).partition(' - at')[0].replace('`', '')}", field=f"properties.{where}"
+        ) from None
     if len(known.name) > MAX_NAME_LENGTH:
         raise InvalidField(f"properties.name has more than {MAX_NAME_LENGTH} characters", field="properties.name")
     if len(known.tags) > MAX_TAGS or any(not 0 < len(tag) <= 100 for tag in known.tags):
@@ -117,10 +136,17 @@ def geometry_json(shape: Shape) -> dict[str, Any]:
 def feature_json(fence: Geofence) -> dict[str, Any]:
     """A geofence as GeoJSON Feature."""
     properties: dict[str, Any] = {
-        **fence.attributes, "name": fence.name, "tags": list(fence.tags), "quality": fence.quality, "version": fence.version
+        **fence.attributes,
+        "name": fence.name,
+        "tags": list(fence.tags),
+        "quality": fence.quality,
+        "version": fence.version,
     }
     if isinstance(fence.shape, Circle):
         properties["radius_m"] = fence.shape.radius_m
     return {
-        "type": "Feature", "id": ids.public_id(ids.GEOFENCE, fence.id), "geometry": geometry_json(fence.shape), "properties": properties
+        "type": "Feature",
+        "id": ids.public_id(ids.GEOFENCE, fence.id),
+        "geometry": geometry_json(fence.shape),
+        "properties": properties,
     }

@@ -1,4 +1,6 @@
-"""Public ids: opaque to callers, a kind and a number to us, so that a wrong kind of id is told apart from a missing object."""
+"""Public ids: opaque to callers, a kind and a number to us, so that a wrong kind of id is told apart from a missing
+object.
+"""
 
 import re
 from typing import Final
@@ -12,7 +14,7 @@ EVENT: Final = "evt"
 VISIT: Final = "vis"
 HOOK: Final = "hook"
 DELIVERY: Final = "dlv"
-TOKEN: Final = "tok"
+TOKEN: Final = "tok"  # noqa: S105 - the prefix of an id
 ACCOUNT: Final = "usr"
 COMMAND: Final = "cmd"
 

@@ -1,4 +1,6 @@
-"""Instants at the edge: RFC 3339 UTC with milliseconds out; RFC 3339 or epoch milliseconds in. Inside they are epoch milliseconds."""
+"""Instants at the edge: RFC 3339 UTC with milliseconds out; RFC 3339 or epoch milliseconds in. Inside they are epoch
+milliseconds.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -47,4 +49,6 @@ def parse_when(value: object, field: str) -> int:
             when = None
         if when is not None and when.tzinfo is not None:
             return to_ms(when)
-    raise InvalidField(f"{field} must be an RFC 3339 time with zone (2026-01-31T12:00:00Z) or epoch milliseconds", field=field)
+    raise InvalidField(
+        f"{field} must be an RFC 3339 time with zone (2026-01-31T12:00:00Z) or epoch milliseconds", field=field
+    )

@@ -1,4 +1,6 @@
-"""Server WebSocket frames as bytes (RFC 6455 §5.2), so that one can be built once and written to many sockets, or several joined into one write."""
+"""Server WebSocket frames as bytes (RFC 6455 §5.2), so that one can be built once and written to many sockets, or
+several joined into one write.
+"""
 
 import struct
 
