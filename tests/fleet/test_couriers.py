@@ -52,8 +52,8 @@ def test_a_courier_moves_like_one(streets: Streets, mode: Mode, seed: int, start
         before = now
 
 
-@settings(max_examples=25, deadline=None)
-@given(mode=st.sampled_from(Mode), seed=st.integers(0, 10_000), times=st.lists(st.floats(0, 3 * SHIFT_S), max_size=20))
+@settings(max_examples=10, deadline=None)
+@given(mode=st.sampled_from(Mode), seed=st.integers(0, 10_000), times=st.lists(st.floats(0, 3 * SHIFT_S), max_size=8))
 def test_where_a_courier_is_follows_from_seed_and_time_alone(
     streets: Streets, mode: Mode, seed: int, times: list[float]
 ) -> None:
