@@ -253,7 +253,7 @@ def replay_command(
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Each fix carries the moment it is sent.")
     ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,  # noqa: FBT002 - typer's flags
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first fixes of the file.")] = None,
 ) -> None:
     """Stream a recorded file through the device SDK into a running server."""
