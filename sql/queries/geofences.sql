@@ -19,11 +19,3 @@ UPDATE geofence_version SET to_batch = $3 WHERE geofence = $1 AND version = $2
 
 -- name: delete_geofence
 UPDATE geofence SET deleted_at = now() WHERE id = $1
-
--- name: list_geofences
-SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m, 0::bigint AS since_batch,
-       g.created_at, g.updated_at
-FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.version
-WHERE g.deleted_at IS NULL AND g.id > $1 AND ($3::int IS NULL OR g.id = $3)
-  AND ($4::float8[] IS NULL OR v.radius_m IS NOT NULL OR ST_Intersects(v.geom, ST_MakeEnvelope($4[1], $4[2], $4[3], $4[4], 4326)))
-ORDER BY g.id LIMIT $2

@@ -128,20 +128,15 @@ SELECT i.id FROM unnest($1::bigint[]) AS i (id) WHERE NOT EXISTS (SELECT FROM as
 SELECT i.id FROM unnest($1::bigint[]) AS i (id) WHERE NOT EXISTS (SELECT FROM geofence g WHERE g.id = i.id AND g.deleted_at IS NULL)
 
 -- name: hooks_deliveries
-SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
-FROM delivery WHERE hook = $1 AND id < $2 ORDER BY id DESC LIMIT $3
-
--- name: hooks_deliveries_pending
-SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
-FROM delivery WHERE hook = $1 AND id < $2 AND state = 'pending' ORDER BY id DESC LIMIT $3
-
--- name: hooks_deliveries_delivered
-SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
-FROM delivery WHERE hook = $1 AND id < $2 AND state = 'delivered' ORDER BY id DESC LIMIT $3
-
--- name: hooks_deliveries_dead
-SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
-FROM delivery WHERE hook = $1 AND id < $2 AND state = 'dead' ORDER BY id DESC LIMIT $3
+-- The newest $3 of hook $1 below the id $2 that are in one of the states $4: a walk through delivery_log for each state.
+SELECT d.*
+FROM unnest($4::text[]) AS s (state)
+CROSS JOIN LATERAL (
+    SELECT id, event, state, attempts, due_at, last_attempt_at, last_status, last_error, delivered_at
+    FROM delivery d WHERE d.hook = $1 AND d.state = s.state AND -d.id > -($2::bigint) ORDER BY -d.id LIMIT $3
+) AS d
+ORDER BY d.id DESC
+LIMIT $3
 
 -- name: hooks_delivery
 SELECT d.id, d.state FROM delivery d JOIN hook h ON h.id = d.hook AND h.deleted_at IS NULL WHERE d.hook = $1 AND d.id = $2::bigint

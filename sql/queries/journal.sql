@@ -55,9 +55,6 @@ INSERT INTO stream (device, name, session) VALUES ($1, $2, 1)
 ON CONFLICT (device, name) DO UPDATE SET session = stream.session + 1, opened_at = now()
 RETURNING id, seq, session
 
--- name: next_event_id
-SELECT coalesce(max(id), 0) AS id FROM event
-
 -- name: load_assets
 SELECT id, name, tags, attributes, active_device FROM asset WHERE deleted_at IS NULL
 
