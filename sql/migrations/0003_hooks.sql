@@ -13,4 +13,7 @@ DROP INDEX delivery_pending;
 CREATE INDEX delivery_lane ON delivery (hook, asset, event) WHERE state = 'pending' AND NOT redelivery;
 -- Only heads and redeliveries are ever attempted, so this has one row for each lane in back-off, whatever waits behind it.
 CREATE INDEX delivery_retry ON delivery (hook, due_at) WHERE state = 'pending' AND (attempts > 0 OR redelivery);
-CREATE INDEX delivery_dead ON delivery (hook, id) WHERE state = 'dead';
+-- The log of a hook, newest first, each state for itself: the few that are pending or dead are found among the many that
+-- were delivered. By -id, so that the planner cannot take the primary key for the order and walk past all of those.
+DROP INDEX delivery_hook;
+CREATE INDEX delivery_log ON delivery (hook, state, (-id));

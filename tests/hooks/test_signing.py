@@ -3,6 +3,9 @@
 import base64
 import hashlib
 import hmac
+import time
+from pathlib import Path
+from typing import Any
 
 from tracker.hooks.signing import KEY_BYTES, new_key, secret_of, signature_headers
 
@@ -29,3 +32,16 @@ def test_keys_are_long_and_never_the_same() -> None:
     keys = {new_key() for _ in range(100)}
     assert len(keys) == 100
     assert {len(key) for key in keys} == {KEY_BYTES}
+
+
+def test_the_ten_lines_of_the_manual_verify_what_is_sent() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
+    example: dict[str, Any] = {}
+    exec(manual.split("```python\n")[1].split("```")[0], example)  # noqa: S102 - our own manual
+    key = new_key()
+    headers = signature_headers(key, "dlv_7", int(time.time()), b'{"type":"geofence.enter"}')
+    assert example["verified"](secret_of(key), headers, b'{"type":"geofence.enter"}')
+    assert not example["verified"](secret_of(key), headers, b'{"type":"geofence.exit"}')
+    assert not example["verified"](secret_of(new_key()), headers, b'{"type":"geofence.enter"}')
+    stale = signature_headers(key, "dlv_7", int(time.time()) - 301, b"{}")
+    assert not example["verified"](secret_of(key), stale, b"{}")

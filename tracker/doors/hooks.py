@@ -133,8 +133,8 @@ async def list_deliveries(request: web.Request) -> web.StreamResponse:
     if state is not None and state not in STATES:
         raise InvalidField(f"state must be one of {', '.join(STATES)}.", field="state")
     hook = await _hook(request)
-    query = f"hooks_deliveries_{state}" if state else "hooks_deliveries"
-    rows = await request.app[DATABASE].rows(query, hook["id"], page.after or _NEWEST, page.fetch)
+    states = STATES if state is None else (state,)
+    rows = await request.app[DATABASE].rows("hooks_deliveries", hook["id"], page.after or _NEWEST, page.fetch, states)
     return page.answer("deliveries", rows, _delivery_form)
 
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 POLL_S: Final = 5.0  # how late a change is seen that nobody told us of: made in SQL, or through another node
 AGAIN_AFTER_S: Final = 0.5
+PAUSE_S: Final = 0.01  # between looks: many small commits are looked at together
 FRESH_ROWS: Final = 2_000
 SWEEP_LANES: Final = 256
 # Lanes at hand are found among the due ones again: with fewer of them than this, a full answer always has others.
@@ -61,18 +62,18 @@ class Loader:
         self._signal.set()
 
     async def run(self) -> None:
+        failing = False
         while True:
             self._signal.clear()
             try:
                 await self._look()
-            except StoreError:
-                log.warning("action=hook_loader_waits", exc_info=True)
-                await asyncio.sleep(AGAIN_AFTER_S)
+                failing = False
+            except Exception as error:
+                if not failing or not isinstance(error, StoreError):  # an outage is told once
+                    log.exception("action=hook_loader_waits")
+                failing = True
                 self.refresh()
-            except Exception:
-                log.exception("action=hook_loader_failed")
-                await asyncio.sleep(AGAIN_AFTER_S)
-                self.refresh()
+            await asyncio.sleep(AGAIN_AFTER_S if failing else PAUSE_S)
             await self._wait()
 
     async def _wait(self) -> None:

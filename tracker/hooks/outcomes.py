@@ -77,6 +77,7 @@ class Outcomes:
 
     async def run(self) -> None:
         """Saves for ever, soon after there is something and at once when there is much."""
+        failing = False
         while True:
             await self._some.wait()
             with contextlib.suppress(TimeoutError):
@@ -84,8 +85,11 @@ class Outcomes:
                     await self._many.wait()
             try:
                 await self.save()
-            except StoreError:
-                log.warning("action=hook_outcomes_wait count=%d", len(self._waiting), exc_info=True)
+                failing = False
+            except Exception as error:
+                if not failing or not isinstance(error, StoreError):  # an outage is told once
+                    log.exception("action=hook_outcomes_wait count=%d", len(self._waiting))
+                failing = True
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def save(self) -> None:
