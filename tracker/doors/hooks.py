@@ -86,7 +86,7 @@ async def create_hook(request: web.Request) -> web.StreamResponse:
     key = new_key()
     row = await request.app[DATABASE].row("hooks_insert", url, types, assets, geofences, key)
     request.app[HOOK_DISPATCHER].refresh()
-    return answer({**_form(row), "secret": secret_of(key)}, status=201)
+    return answer({**_form(_found(row)), "secret": secret_of(key)}, status=201)
 
 
 @require(Role.ADMIN)
