@@ -74,7 +74,7 @@ describe('groups', () => {
   });
 
   test('leave few assets alone', () => {
-    expect(groups(camera(0, 40, 2), near.slice(0, 3))).toEqual([]);
+    expect(groups(camera(0, 40, 2), near.slice(0, 2))).toEqual([]);
   });
 
   test('end at street level', () => {

@@ -94,7 +94,10 @@ function list(): void {
   const seen = scene.seen();
   const shown = store.all().filter(({ entry }) => within(seen, entry.lon, entry.lat));
   ui.rows.value = shown.map(rowOf).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  if (store.size) ui.empty.value = false;
+  const first = store.slot(0);
+  if (!first || !ui.empty.value) return;
+  ui.empty.value = false;
+  scene.flyTo(first.entry.lon, first.entry.lat);
 }
 
 function showDetail(): void {
@@ -103,7 +106,7 @@ function showDetail(): void {
   const { entry, fixMs } = asset;
   const speeds = scene.trail.fixes.flatMap((fix): [number, number][] => (fix.speedMps == null ? [] : [[fix.timeMs, fix.speedMps]]));
   ui.detail.value = { entry, fixMs, state: stateOf(asset, serverNow()), colour: paletteIndex(entry.tags) };
-  ui.way.value = { lengthM: scene.trail.lengthM(), speeds };
+  ui.way.value = { lengthM: scene.trail.lengthM(), spanMs: scene.trail.spanMs(), speeds };
 }
 
 async function loadTrail(id: string): Promise<void> {
@@ -117,6 +120,12 @@ async function loadTrail(id: string): Promise<void> {
 async function loadExtra(id: string): Promise<void> {
   const { tags, active_device } = await api.asset(id);
   if (ui.selected.value === id) ui.extra.value = { tags: tags ?? [], device: active_device ?? null };
+}
+
+async function loadInside(id: string): Promise<void> {
+  const visits = await api.openVisits(id, new Date(serverNow()));
+  if (ui.selected.value !== id) return;
+  ui.inside.value = visits.map(({ geofence, enter_time }) => ({ ...geofence, sinceMs: Date.parse(enter_time) }));
 }
 
 function say(error: unknown): void {
@@ -152,6 +161,7 @@ function showEvent(event: FeedEvent): void {
   ui.pushEvent(event);
   if (event.lon !== undefined && event.lat !== undefined) scene.overlay.pulse(fromLonLat(event.lon, event.lat));
   const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
+  if (event.asset.id === ui.selected.value) loadInside(event.asset.id).catch(say);
   if (event.cause || (event.geofence && !known)) fencesSoon();
 }
 
@@ -191,6 +201,7 @@ provide({
       scene.follow(false);
       ui.selected.value = id;
       ui.detail.value = ui.extra.value = ui.way.value = null;
+      ui.inside.value = [];
       session.follow(id);
       scene.emphasise(id, ui.hovered.value);
       showDetail();
@@ -198,6 +209,7 @@ provide({
         if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
         loadTrail(id).catch(say);
         loadExtra(id).catch(say);
+        loadInside(id).catch(say);
       }
     }
     const asset = id === null ? undefined : store.get(id);

@@ -70,6 +70,18 @@ export const asset = (id: string): Promise<AssetDetail> => get(`/v1/assets/${par
 export const track = (id: string, from: Date, to: Date): Promise<FeatureCollection> =>
   get(`/v1/assets/${part(id)}/track?from=${from.toISOString()}&to=${to.toISOString()}&quality=trusted`);
 
+export interface Visit {
+  geofence: { id: string; name: string };
+  enter_time: string;
+  exit_time: string | null;
+}
+
+/** The stays that have not ended. */
+export async function openVisits(id: string, now: Date): Promise<Visit[]> {
+  const { visits } = await get<{ visits: Visit[] }>(`/v1/assets/${part(id)}/visits?from=${now.toISOString()}`);
+  return visits.filter((visit) => visit.exit_time === null);
+}
+
 export const positions = (): Promise<FeatureCollection> => get('/v1/positions');
 
 export interface NewDevice {

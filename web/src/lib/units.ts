@@ -35,7 +35,7 @@ export function ago(ms: number): string {
   return short === 'now' ? 'just now' : `${short} ago`;
 }
 
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const clockFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 
 /** The time of day, with the date in front when it is not the day of `nowMs`. */
@@ -45,6 +45,7 @@ export function timeOfDay(atMs: number, nowMs: number): string {
   return sameDay ? clockFormat.format(at) : `${dayFormat.format(at)} ${clockFormat.format(at)}`;
 }
 
-export function lonLat(lon: number, lat: number): string {
-  return `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? 'S' : 'N'}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? 'W' : 'E'}`;
+/** Latitude first, as people and their other programs write it. */
+export function latLon(lat: number, lon: number): string {
+  return `${lat.toFixed(5)}, ${lon.toFixed(5)}`;
 }

@@ -21,8 +21,8 @@ export interface Group {
   south: number;
 }
 
-const REACH_PX = 24;
-const LEAST = 4;
+const REACH_PX = 30;
+const LEAST = 3;
 /** Nearer than this, standing close is what there is to see. */
 export const GROUPED_BELOW_SCALE = 512 * 2 ** 12.5;
 

@@ -85,6 +85,10 @@ export class Trail {
     return this.#fixes.at(-2);
   }
 
+  spanMs(): number {
+    return (this.#fixes.at(-1)?.timeMs ?? 0) - (this.#fixes[0]?.timeMs ?? 0);
+  }
+
   lengthM(): number {
     return this.#fixes.reduce((sum, fix, i) => {
       const before = this.#fixes[i - 1];

@@ -34,6 +34,7 @@ export interface Detail {
 
 export interface Way {
   lengthM: number;
+  spanMs: number;
   /** [time, speed] of the recent track, for the little chart. */
   speeds: [number, number][];
 }
@@ -53,6 +54,8 @@ export const elsewhere = signal<Row[] | null>(null);
 export const query = signal('');
 export const detail = signal<Detail | null>(null);
 export const extra = signal<{ tags?: string[]; device?: string | null } | null>(null);
+/** The geofences that the selected asset is in, with the time it came. */
+export const inside = signal<{ id: string; name: string; sinceMs: number }[]>([]);
 export const way = signal<Way | null>(null);
 export const feed = signal<FeedEvent[]>([]);
 export const nowMs = signal(Date.now());

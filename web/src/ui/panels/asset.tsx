@@ -1,9 +1,10 @@
 // One asset: what is known of it now, and how fast it went in the last half hour.
 
-import { ago, course, lonLat, metres, speed, timeOfDay } from '../../lib/units';
+import { signal } from '@preact/signals';
+import { age, ago, course, latLon, metres, speed, timeOfDay } from '../../lib/units';
 import { act } from '../actions';
 import { Back, Copy, Target } from '../icons';
-import { type Detail, detail, extra, following, nowMs, selected, way, type Way } from '../state';
+import { type Detail, detail, extra, following, inside, nowMs, selected, way, type Way } from '../state';
 import { Mark } from './fleet';
 
 const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'Not heard lately' } as const;
@@ -31,7 +32,7 @@ function Chart({ speeds }: { speeds: Way['speeds'] }) {
   return (
     <figure class="chart">
       <figcaption>
-        <span>Speed, last {Math.max(1, Math.round(span / 60_000))} min</span>
+        <span>Speed, last {age(span)}</span>
         <span>up to {speed(top)}</span>
       </figcaption>
       <svg viewBox={`0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`Speed over time, up to ${speed(top)}`}>
@@ -39,6 +40,37 @@ function Chart({ speeds }: { speeds: Way['speeds'] }) {
         <polyline points={line} />
       </svg>
     </figure>
+  );
+}
+
+const copied = signal(false);
+
+function CopyPlace({ lat, lon }: { lat: number; lon: number }) {
+  const place = latLon(lat, lon);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(place);
+    copied.value = true;
+    setTimeout(() => {
+      copied.value = false;
+    }, 1_500);
+  };
+  return (
+    <button type="button" class="button" onClick={() => void copy()} title="Copy latitude, longitude">
+      <Copy /> {copied.value ? 'Copied' : place}
+    </button>
+  );
+}
+
+function Inside() {
+  if (!inside.value.length) return null;
+  return (
+    <ul class="inside" aria-label="In these geofences">
+      {inside.value.map(({ id, name, sinceMs }) => (
+        <li key={id}>
+          In <strong>{name}</strong> <span>{age(nowMs.value - sinceMs)}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -64,7 +96,7 @@ function Facts({ entry, fixMs }: Detail) {
       <Fact name="Course" value={course(entry.course_deg)} />
       <Fact name="Accuracy" value={entry.accuracy_m == null ? null : `± ${metres(entry.accuracy_m)}`} />
       <Fact name="Altitude" value={metres(entry.alt_m)} />
-      <Fact name="Travelled" value={way.value && way.value.lengthM > 20 ? `${metres(way.value.lengthM)} in 30 min` : null} />
+      <Fact name="Travelled" value={way.value && way.value.lengthM > 20 ? `${metres(way.value.lengthM)} in ${age(way.value.spanMs)}` : null} />
       <Fact name="Last fix" value={timeOfDay(fixMs, nowMs.value)} />
       <Fact name="Device" value={entry.device ?? extra.value?.device} />
     </dl>
@@ -83,7 +115,6 @@ export function AssetPanel() {
   }
   const { entry, state, fixMs, colour } = shown;
   const tags = entry.tags?.length ? entry.tags : (extra.value?.tags ?? []);
-  const place = lonLat(entry.lon, entry.lat);
   return (
     <div class="pane asset">
       <Header name={entry.name} />
@@ -97,9 +128,7 @@ export function AssetPanel() {
           <button type="button" class="button" aria-pressed={following.value} onClick={() => act().follow(!following.value)}>
             <Target /> {following.value ? 'Following' : 'Follow'}
           </button>
-          <button type="button" class="button" onClick={() => void navigator.clipboard?.writeText(`${entry.lat}, ${entry.lon}`)} title="Copy latitude, longitude">
-            <Copy /> {place}
-          </button>
+          <CopyPlace lat={entry.lat} lon={entry.lon} />
         </div>
         {(tags.length > 0 || (entry.flags?.length ?? 0) > 0) && (
           <p class="chips">
@@ -115,6 +144,7 @@ export function AssetPanel() {
             ))}
           </p>
         )}
+        <Inside />
         <Facts {...shown} />
         {way.value && <Chart speeds={way.value.speeds} />}
         {entry.attributes && <Attributes attributes={entry.attributes} />}
