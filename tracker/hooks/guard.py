@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import AddrInfoType
 from yarl import URL
 
-from tracker.errors import InvalidField, SetupError
+from tracker.errors import InvalidField
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -41,23 +41,6 @@ class AddressRefused(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.EACCES, NOT_ALLOWED)
-
-
-def networks_of(text: str) -> tuple[Network, ...]:
-    """The networks of TRACKER_HOOKS_ALLOW, separated by commas or blanks; none when it is empty.
-
-    Raises:
-        SetupError: one of them is not a network.
-    """
-    networks = []
-    for part in text.replace(",", " ").split():
-        try:
-            networks.append(ip_network(part))
-        except ValueError as error:
-            raise SetupError(
-                f"TRACKER_HOOKS_ALLOW: {part} is not a network like 10.1.0.0/16 or fd00::/8 ({error})."
-            ) from error
-    return tuple(networks)
 
 
 class Guard:
