@@ -12,10 +12,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tracker.domain.fix import MAX_STREAM_NAME_LENGTH
 
-# Wide bounds keep every number inside 64 bits; the real ranges are judged on columns.
-EpochMs = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[float, Meta(ge=-(2.0**53), le=2.0**53)]
+# Wide bounds keep every number inside 64 bits, nanoseconds too, so that who sends those hears what is wrong; the real
+# ranges are judged on columns.
+EpochMs = Annotated[int, Meta(ge=-(2**62), le=2**62)] | Annotated[float, Meta(ge=-(2.0**62), le=2.0**62)]
 When = EpochMs | Annotated[datetime, Meta(tz=True)] | None
-StreamName = Annotated[str, Meta(min_length=1, max_length=MAX_STREAM_NAME_LENGTH, pattern=r"^[^\x00-\x1f]+$")]
+StreamName = Annotated[str, Meta(min_length=1, max_length=MAX_STREAM_NAME_LENGTH, pattern=r"^[^\x00-\x1f]+(?!\n)$")]
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 
 

@@ -19,6 +19,7 @@ from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.fix import (
     FUTURE_REJECTED_AFTER_MS,
     MAX_ATTRIBUTES_BYTES,
+    MAX_ATTRIBUTES_DEPTH,
     MAX_FIXES_PER_MESSAGE,
     OLDEST_MS,
     RANGES,
@@ -32,7 +33,7 @@ _INTEGER_DIGITS: Final = 300  # what surely is a finite float
 
 
 def _integer(digits: str) -> float:
-    """Python refuses to read very long integers, and with them the frame; as an infinite float, one refuses its fix alone."""
+    """Python refuses to read very long integers, and the frame with them; an infinite float refuses its fix alone."""
     return int(digits) if len(digits) <= _INTEGER_DIGITS else float(digits)
 
 
@@ -107,7 +108,7 @@ def _typed(frame: bytes, _i: int, _decoded: Decoded) -> Fixes:
 
 
 def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
-    """Any form, fix by fix. Python's reader lets NaN and Infinity through to here, so that they refuse one fix, not the frame."""
+    """Any form, fix by fix. Python's reader lets NaN and Infinity through, so that they refuse a fix, not the frame."""
     text = frame.decode("utf-8-sig")
     try:
         content = _read(text)
@@ -240,7 +241,18 @@ def checked_attributes(raw: bytes) -> bytes | None:
         raise ValueError("attributes must be a JSON object")  # noqa: TRY004
     if _NUL.search(clean):
         raise ValueError("attributes must not contain the character NUL")
+    if clean.count(b"{") + clean.count(b"[") > MAX_ATTRIBUTES_DEPTH and _is_deep(value):
+        raise ValueError(f"attributes must not be nested more than {MAX_ATTRIBUTES_DEPTH} deep")
     return clean
+
+
+def _is_deep(value: object) -> bool:
+    """Whoever reads attributes again does so by recursion, and from a deeper stack than ours."""
+    layer = [value]
+    for _ in range(MAX_ATTRIBUTES_DEPTH):
+        inner = [each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list)]
+        layer = [child for children in inner for child in children]
+    return any(isinstance(each, dict | list) for each in layer)
 
 
 def observations(fixes: Sequence[Fix], now_ms: int) -> Observations:
