@@ -2,6 +2,7 @@
 milliseconds.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,6 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LIMIT_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 _FIRST_MS = -62_135_596_800_000  # the first of the year 1
+_EPOCH_MS = re.compile(r"-?[0-9]{1,15}")
 
 
 def to_ms(when: datetime) -> int:
@@ -37,18 +39,23 @@ def parse_when(value: object, field: str) -> int:
     Raises:
         InvalidField: it is none of these.
     """
-    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
-        value = int(value[:20])
-    if isinstance(value, int) and not isinstance(value, bool) and _FIRST_MS <= value <= _LIMIT_MS:
-        return value
-    if isinstance(value, str):
-        try:
-            # A '+' in a query string arrives as a space.
-            when = msgspec.convert(value.replace(" ", "+"), datetime)
-        except msgspec.ValidationError:
-            when = None
-        if when is not None and when.tzinfo is not None:
-            return to_ms(when)
+    ms: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        ms = value
+    elif isinstance(value, str):
+        ms = int(value) if _EPOCH_MS.fullmatch(value) else _rfc3339_ms(value)
+    # A zone can carry the first and the last day beyond what a datetime holds.
+    if ms is not None and _FIRST_MS <= ms <= _LIMIT_MS:
+        return ms
     raise InvalidField(
         f"{field} must be an RFC 3339 time with zone (2026-01-31T12:00:00Z) or epoch milliseconds", field=field
     )
+
+
+def _rfc3339_ms(text: str) -> int | None:
+    try:
+        # A '+' in a query string arrives as a space.
+        when = msgspec.convert(text.replace(" ", "+"), datetime)
+    except msgspec.ValidationError:
+        return None
+    return None if when.tzinfo is None else to_ms(when)
