@@ -11,17 +11,6 @@ KINDS = [
     *(ids.ASSET, ids.DEVICE, ids.GEOFENCE, ids.EVENT, ids.VISIT),
     *(ids.HOOK, ids.DELIVERY, ids.TOKEN, ids.ACCOUNT, ids.COMMAND),
 ]
-    ids.ASSET,
-    ids.DEVICE,
-    ids.GEOFENCE,
-    ids.EVENT,
-    ids.VISIT,
-    ids.HOOK,
-    ids.DELIVERY,
-    ids.TOKEN,
-    ids.ACCOUNT,
-    ids.COMMAND,
-]
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 10**18 - 1))
