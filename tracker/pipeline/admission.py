@@ -11,7 +11,7 @@ from tracker.domain.fleet import Device
 from tracker.errors import Superseded
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.stream import Lane, Source
-from tracker.store.database import Database
+from tracker.store.database import Database, Record
 
 NAMED_BY_SERVER: Final = "server-"
 
@@ -22,6 +22,15 @@ def open_unnamed(writer: Writer, device: Device, source: Source) -> Lane:
     writer.lanes.add(lane)
     source.open(lane)
     return lane
+
+
+async def _stream(writer: Writer, database: Database, device: Device, name: str) -> Record:
+    """The row of the stream, not older than memory: a lane that was filed and forgotten meanwhile is in a newer row only."""
+    while True:
+        forgotten = writer.lanes.forgotten
+        row = await database.row("open_stream", device.id, name)
+        if row is not None and (forgotten == writer.lanes.forgotten or writer.lanes.get(device.id, name) is not None):
+            return row
 
 
 async def open_named(
@@ -36,8 +45,7 @@ async def open_named(
         Superseded: a still newer socket took the stream meanwhile.
         StoreUnavailable: the database does not answer.
     """
-    row = await database.row("open_stream", device.id, name)
-    assert row is not None
+    row = await _stream(writer, database, device, name)
     lane = writer.lanes.get(device.id, name)
     if lane is None:
         durable = max(row["seq"], writer.unfiled.get(row["id"], 0))

@@ -101,6 +101,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[tuple[int, str], Lane] = {}
         self._by_stream: dict[int, Lane] = {}
+        self.forgotten = 0  # how often lanes were dropped: what was read of them before may be old
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -125,5 +126,6 @@ class Lanes:
         for key, lane in [(key, lane) for key, lane in self._lanes.items() if lane.users == 0]:
             if lane.last_batch <= filed_batch and lane.prepared == lane.durable:
                 del self._lanes[key]
+                self.forgotten += 1
                 if lane.stream_id is not None:
                     self._by_stream.pop(lane.stream_id, None)
