@@ -155,6 +155,7 @@ class Server:
         self.writer.on_end(self.failed.set)
         self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
         await self.filer.start()
+        self.filer.on_end(self.failed.set)
         self._stack.push_async_callback(self.filer.stop)
         await self.dispatcher.start()
         self._stack.push_async_callback(self.dispatcher.stop)

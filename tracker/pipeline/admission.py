@@ -25,7 +25,7 @@ def open_unnamed(writer: Writer, device: Device, source: Source) -> Lane:
 
 
 async def _stream(writer: Writer, database: Database, device: Device, name: str) -> Record:
-    """The row of the stream, not older than memory: a lane that was filed and forgotten meanwhile is in a newer row only."""
+    """The row of the stream, not older than memory: what was filed and forgotten meanwhile is in a newer row only."""
     while True:
         forgotten = writer.lanes.forgotten
         row = await database.row("open_stream", device.id, name)

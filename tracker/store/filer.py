@@ -57,6 +57,11 @@ class Filer:
         await self._keep_house()
         self._task = asyncio.create_task(self._run(), name="filer")
 
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Told when the filer ends without having been asked to: the journal would grow for ever."""
+        assert self._task is not None
+        self._task.add_done_callback(lambda task: None if task.cancelled() else _report_end(task, callback))
+
     async def stop(self) -> None:
         """A filing under way is rolled back: its fixes stay in the journal."""
         if self._task is not None:
@@ -75,11 +80,12 @@ class Filer:
     async def _run(self) -> None:
         while True:
             try:
-                await self.file_due()
                 if time.monotonic() - self._house_kept_at > KEEP_HOUSE_EVERY_S:
                     await self._keep_house()
+                await self.file_due()
             except TrackerError as error:
-                log.warning("action=filer_waits_for_database cause=%s", error)
+                log.warning("action=filer_tries_again cause=%s", error)
+                self._house_kept_at = float("-inf")  # a machine that slept for days may lack the partition of today
                 await self._reopen()
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -122,3 +128,8 @@ class Filer:
         row = await self._ready().fetchrow(sql("file_bucket"), bucket, limit)
         self.stats.last_filing_s = time.monotonic() - started
         return int(row["fixes"]) if row is not None else 0
+
+
+def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:
+    log.critical("action=filer_ended", exc_info=task.exception())
+    callback()
