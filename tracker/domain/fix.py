@@ -9,7 +9,6 @@ from typing import Final
 MAX_FIXES_PER_MESSAGE: Final = 1_000
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_ATTRIBUTES_BYTES: Final = 4 * 1024
-MAX_ATTRIBUTES_DEPTH: Final = 32  # objects and lists within each other
 MAX_STREAM_NAME_LENGTH: Final = 128
 
 # Inclusive ranges, SI units and degrees. A value outside rejects its fix.

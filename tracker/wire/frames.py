@@ -6,7 +6,6 @@ what a device sent.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,13 +18,13 @@ from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.fix import (
     FUTURE_REJECTED_AFTER_MS,
     MAX_ATTRIBUTES_BYTES,
-    MAX_ATTRIBUTES_DEPTH,
     MAX_FIXES_PER_MESSAGE,
     OLDEST_MS,
     RANGES,
     REJECT_CODES,
 )
 from tracker.wire.device import Fix, Fixes
+from tracker.wire.jsonb import fault
 from tracker.wire.times import to_ms
 
 UNTIMED: Final = np.iinfo(np.int64).min
@@ -63,7 +62,6 @@ class Decoded:
 
 
 _PLACEHOLDER: Final = Fix(lon=0.0, lat=0.0)
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # not the text of a backslash and "u0000"
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
@@ -239,20 +237,10 @@ def checked_attributes(raw: bytes) -> bytes | None:
         return None
     if not isinstance(value, dict):
         raise ValueError("attributes must be a JSON object")  # noqa: TRY004
-    if _NUL.search(clean):
-        raise ValueError("attributes must not contain the character NUL")
-    if clean.count(b"{") + clean.count(b"[") > MAX_ATTRIBUTES_DEPTH and _is_deep(value):
-        raise ValueError(f"attributes must not be nested more than {MAX_ATTRIBUTES_DEPTH} deep")
+    wrong = fault(value, clean)
+    if wrong is not None:
+        raise ValueError(f"attributes {wrong}")
     return clean
-
-
-def _is_deep(value: object) -> bool:
-    """Whoever reads attributes again does so by recursion, and from a deeper stack than ours."""
-    layer = [value]
-    for _ in range(MAX_ATTRIBUTES_DEPTH):
-        inner = [each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list)]
-        layer = [child for children in inner for child in children]
-    return any(isinstance(each, dict | list) for each in layer)
 
 
 def observations(fixes: Sequence[Fix], now_ms: int) -> Observations:

@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from tracker.domain.geofence import Circle, Geofence, Quality, Shape, circle, polygon
 from tracker.errors import InvalidField, InvalidGeometry
 from tracker.wire import ids
+from tracker.wire.jsonb import fault
 
 MAX_NAME_LENGTH: Final = 200
 MAX_TAGS: Final = 50
@@ -95,7 +96,8 @@ def shape_of(geometry: Geometry | None, properties: Properties) -> Shape:
         raise InvalidField("properties.radius_m belongs to a Point", field="properties.radius_m")
     if isinstance(geometry, Polygon):
         return polygon([geometry.coordinates])
-    return polygon(geometry.coordinates)
+    parts = geometry.coordinates
+    return polygon(parts, "geometry.coordinates[0]" if len(parts) == 1 else "geometry.coordinates")
 
 
 def properties_of(raw: dict[str, Any] | None) -> tuple[Properties, dict[str, Any]]:
@@ -116,14 +118,25 @@ def properties_of(raw: dict[str, Any] | None) -> tuple[Properties, dict[str, Any
         raise InvalidField(
             f"properties.{where}: {str(error).partition(' - at')[0].replace('`', '')}", field=f"properties.{where}"
         ) from None
+    _check_texts(known)
+    own = {name: value for name, value in given.items() if name not in Properties.__struct_fields__}
+    encoded = msgspec.json.encode(own)
+    if len(encoded) > MAX_ATTRIBUTES_BYTES:
+        raise InvalidField(f"properties take more than {MAX_ATTRIBUTES_BYTES // 1024} KiB", field="properties")
+    wrong = fault(own, encoded)
+    if wrong is not None:
+        raise InvalidField(f"properties {wrong}", field="properties")
+    return known, own
+
+
+def _check_texts(known: Properties) -> None:
     if len(known.name) > MAX_NAME_LENGTH:
         raise InvalidField(f"properties.name has more than {MAX_NAME_LENGTH} characters", field="properties.name")
     if len(known.tags) > MAX_TAGS or any(not 0 < len(tag) <= 100 for tag in known.tags):
         raise InvalidField(f"properties.tags: at most {MAX_TAGS} tags of 1 to 100 characters", field="properties.tags")
-    own = {name: value for name, value in given.items() if name not in Properties.__struct_fields__}
-    if len(msgspec.json.encode(own)) > MAX_ATTRIBUTES_BYTES:
-        raise InvalidField(f"properties take more than {MAX_ATTRIBUTES_BYTES // 1024} KiB", field="properties")
-    return known, own
+    for name, texts in (("name", [known.name]), ("tags", known.tags)):
+        if any("\x00" in text for text in texts):
+            raise InvalidField(f"properties.{name} must not contain the character NUL", field=f"properties.{name}")
 
 
 def geometry_json(shape: Shape) -> dict[str, Any]:
