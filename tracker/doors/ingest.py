@@ -6,7 +6,6 @@ of its
 answers is bounded, too.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tracker.access.roles import public
 from tracker.access.tokens import DeviceToken
 from tracker.domain.fix import MAX_MESSAGE_BYTES
 from tracker.domain.fleet import Device, Fleet
+from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import ACCESS, bearer
 from tracker.doors.keys import DATABASE, FLEET, WRITER
 from tracker.doors.problems import problem
@@ -26,10 +26,10 @@ from tracker.errors import (
     InvalidField,
     MalformedMessage,
     NotFound,
+    RefusedByDatabase,
     StoreUnavailable,
     Superseded,
     TooLarge,
-    TrackerError,
     Unauthenticated,
     edge,
 )
@@ -47,6 +47,7 @@ HEARTBEAT_S: Final = 30.0
 UNREAD_LIMIT_BYTES: Final = 1024 * 1024  # of answers that a device has not read
 MAX_LANES: Final = 10_000  # of one socket
 SUBPROTOCOL: Final = "tracker.token."
+GOODBYE_WITHIN_S: Final = 2.0
 
 _hello = msgspec.json.Decoder(Hello | Result | Status)
 
@@ -93,16 +94,12 @@ class DeviceSockets:
     def revoked(self, token_id: int) -> None:
         """Close what was opened with a token that ended."""
         for socket in [socket for socket in self._sockets if socket.token.token_id == token_id]:
-            socket.end(4401, "the token was revoked")
+            socket.goodbye.say(4401, "the token was revoked")
 
     async def close(self) -> None:
         """Say goodbye to all, at once and with a deadline."""
-        closing = [
-            socket.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again")
-            for socket in self._sockets
-        ]
-        if closing:
-            await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
+        goodbyes = [socket.goodbye for socket in self._sockets]
+        await say_to_all(goodbyes, WSCloseCode.GOING_AWAY, "the server stops; come again", GOODBYE_WITHIN_S)
 
 
 SOCKETS: Final = web.AppKey("device_sockets", DeviceSockets)
@@ -116,9 +113,10 @@ class _Socket:
     request: web.Request
     token: DeviceToken
     source: Source = field(init=False)
-    _ending: "asyncio.Task[bool] | None" = None
+    goodbye: Goodbye = field(init=False)
 
     def __post_init__(self) -> None:
+        self.goodbye = Goodbye(self.request)
         self.source = Source(self.send, gateway=self.token.device_id is None, on_superseded=self._superseded)
 
     def send(self, messages: Sequence[bytes]) -> None:
@@ -134,15 +132,8 @@ class _Socket:
     def say(self, message: object) -> None:
         self.send([msgspec.json.encode(message)])
 
-    def end(self, code: int, reason: str) -> None:
-        """Close from outside of the reading task."""
-        if self._ending is None:
-            self._ending = asyncio.create_task(
-                self.ws.close(code=code, message=reason.encode()[:120]), name="close-device-socket"
-            )
-
     def _superseded(self) -> None:
-        self.end(edge(Superseded("")).close_code, "a newer socket took this stream over")
+        self.goodbye.say(edge(Superseded("")).close_code, "a newer socket took this stream over")
 
 
 def _secret(request: web.Request) -> tuple[str, str | None]:
@@ -204,15 +195,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
             "GET /v1/ingest is a WebSocket; to send once, POST",
             headers={"Upgrade": "websocket"},
         )
-    await ws.prepare(request)
     socket, sockets = _Socket(ws, request, token), request.app[SOCKETS]
-    sockets.add(socket)
+    sockets.add(socket)  # before the next await: its token may be revoked at any moment
     try:
-        if token.device_id is not None:
-            await _welcome(socket, writer, database, _device(fleet, token, None), name, default=True)
-        await _read(socket, writer, database, fleet)
-    except TrackerError as error:
-        await ws.close(code=edge(error).close_code, message=error.message.encode()[:120])
+        await ws.prepare(request)
+        async with socket.goodbye.heeded(ws):
+            if token.device_id is not None:
+                await _welcome(socket, writer, database, _device(fleet, token, None), name, default=True)
+            await _read(socket, writer, database, fleet)
     finally:
         sockets.discard(socket)
         socket.source.release()
@@ -249,6 +239,8 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
                 continue
             while intake.full:
                 await intake.wait_room()
+            if socket.goodbye.said:
+                return  # a newer socket may have heard already where its stream stands
             intake.put(source, data)
         elif message.type is WSMsgType.BINARY:
             raise MalformedMessage("binary frames are not spoken here yet; send JSON text")
@@ -290,6 +282,8 @@ async def _control(socket: _Socket, writer: Writer, database: Database, fleet: F
         socket.say(Error("malformed", f"this message cannot be used: {str(error)[:200]}"))
     except (InvalidField, NotFound) as error:
         socket.say(Error(error.code, error.message))
+    except RefusedByDatabase:
+        socket.say(Error("refused", "the database cannot keep this; is there a character NUL in it?"))
 
 
 class _PostHead(msgspec.Struct):

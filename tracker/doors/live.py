@@ -15,9 +15,10 @@ from msgspec import Meta, Struct
 
 from tracker.access.roles import CALLER, Caller, Kind, Role, require
 from tracker.domain.batch import DEGREE
+from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import check_origin
 from tracker.doors.keys import DATABASE, HUB
-from tracker.errors import InvalidField, TrackerError, edge
+from tracker.errors import InvalidField, SlowClient, TrackerError, edge
 from tracker.live.hub import Events, Follow, Hub, View
 from tracker.live.latest import Bounds
 from tracker.store.database import Database
@@ -33,6 +34,7 @@ DEFAULT_HZ: Final = 2.0
 MAX_HZ: Final = 20.0
 HEARTBEAT_S: Final = 25.0
 SEND_TIMEOUT_S: Final = 30.0
+GOODBYE_WITHIN_S: Final = 2.0
 EVENTS_AT_ONCE: Final = 200
 # Without this the kernel hides megabytes of lag from us, and "newest" would be old.
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
@@ -94,15 +96,11 @@ class Viewers:
 
     def _end(self, viewers: "list[_Viewer]") -> None:
         for viewer in viewers:
-            viewer.end(4401, b"the session or token has ended")
+            viewer.goodbye.say(4401, "the session or token has ended")
 
     async def close(self) -> None:
-        closing = [
-            viewer.ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops; come again")
-            for viewer in self._viewers
-        ]
-        if closing:
-            await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=2.0)
+        goodbyes = [viewer.goodbye for viewer in self._viewers]
+        await say_to_all(goodbyes, WSCloseCode.GOING_AWAY, "the server stops; come again", GOODBYE_WITHIN_S)
 
 
 VIEWERS: Final = web.AppKey("viewers", Viewers)
@@ -144,14 +142,9 @@ class _Viewer:
     caller: Caller
     hub: Hub
     database: Database
+    goodbye: Goodbye
     subscriptions: dict[int, View | Follow | Events] = field(default_factory=dict)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    _ending: "asyncio.Task[bool] | None" = None
-
-    def end(self, code: int, reason: bytes) -> None:
-        """Close from outside of the reading task."""
-        if self._ending is None:
-            self._ending = asyncio.create_task(self.ws.close(code=code, message=reason), name="close-viewer")
 
     # Reading
 
@@ -241,8 +234,11 @@ class _Viewer:
                 subscription.after = event_id
 
     async def _send(self, message: bytes) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self.ws.send_frame(message, WSMsgType.TEXT)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.ws.send_frame(message, WSMsgType.TEXT)
+        except TimeoutError:
+            raise SlowClient(f"too slow: nothing was read for {SEND_TIMEOUT_S:.0f} s") from None
 
 
 def _bound_lag(request: web.Request) -> None:
@@ -263,18 +259,26 @@ async def live(request: web.Request) -> web.StreamResponse:
         max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S, writer_limit=WRITER_LIMIT_BYTES
     )
     _bound_lag(request)
-    await ws.prepare(request)
-    viewer, viewers = _Viewer(ws, caller, request.app[HUB], request.app[DATABASE]), request.app[VIEWERS]
-    viewers.add(viewer)
+    viewer = _Viewer(ws, caller, request.app[HUB], request.app[DATABASE], Goodbye(request))
+    viewers = request.app[VIEWERS]
+    viewers.add(viewer)  # before the next await: its session may end at any moment
+    try:
+        await ws.prepare(request)
+        await _serve(viewer)
+    finally:
+        viewers.discard(viewer)
+    return ws
+
+
+async def _serve(viewer: _Viewer) -> None:
     writing = asyncio.create_task(viewer.write(), name="viewer-writer")
     writing.add_done_callback(lambda task: _writer_ended(task, viewer))
     try:
-        await viewer.read()
+        async with viewer.goodbye.heeded(viewer.ws):
+            await viewer.read()
     finally:
-        viewers.discard(viewer)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
-    return ws
 
 
 def _writer_ended(task: "asyncio.Task[None]", viewer: _Viewer) -> None:
@@ -282,13 +286,13 @@ def _writer_ended(task: "asyncio.Task[None]", viewer: _Viewer) -> None:
     error = None if task.cancelled() else task.exception()
     if error is None or isinstance(error, ConnectionError):
         return
-    if isinstance(error, TimeoutError):
-        viewer.end(4008, b"too slow: nothing was read for 30 s")
+    if isinstance(error, SlowClient):
+        viewer.goodbye.say(edge(error).close_code, error.message)
     elif isinstance(error, TrackerError):
-        viewer.end(edge(error).close_code, b"the database is away; come again")
+        viewer.goodbye.say(edge(error).close_code, "the database is away; come again")
     else:
         log.error("action=viewer_failed", exc_info=error)
-        viewer.end(1011, b"the server failed; come again")
+        viewer.goodbye.say(1011, "the server failed; come again")
 
 
 def routes() -> list[web.RouteDef]:
