@@ -33,6 +33,7 @@ class IngestServer:
         self.on_frame: Callable[[str, Json], int | None] = lambda stream, message: (
             None
         )  # a close code instead of an ack
+        self.gateway_devices: set[str] = set()
         self.holds_acks = False
         self.forgets_acks = False  # stores, but never says so
         self._changed = asyncio.Condition()
@@ -82,7 +83,7 @@ class IngestServer:
             await socket.send_json({"type": "ack", "stream": stream, "seq": self.durable[stream]})
 
     async def _ingest(self, request: web.Request) -> web.StreamResponse:
-        stream = request.query["stream"]
+        stream = request.query.get("stream", "")
         self.connections.append(stream)
         await self.notify()
         if self.refuse_status is not None:
@@ -90,6 +91,10 @@ class IngestServer:
         assert request.headers["Authorization"] == "Bearer secret"
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        if not stream:  # a gateway's socket, which says for whom it speaks
+            hello = await socket.receive_json()
+            assert (hello["type"], hello["device"] in self.gateway_devices) == ("hello", True)
+            stream = hello["stream"]
         if stream in self.sockets:
             await self.sockets[stream].close(code=4009)
         self.sockets[stream] = socket
@@ -122,6 +127,7 @@ class IngestServer:
 
     async def _store(self, stream: str, message: Json, socket: web.WebSocketResponse) -> None:
         assert message["stream"] == stream
+        assert message.get("device") is None or message["device"] in self.gateway_devices
         first = message["seq"]
         self.frames.append((stream, first, len(message["fixes"])))
         close_code = self.on_frame(stream, message)

@@ -544,6 +544,21 @@ async def test_a_buffer_serves_one_device(server: Server, tmp_path: Path) -> Non
             await Device(server.url, token="secret", buffer=tmp_path / "b.db").open()
 
 
+async def test_a_gateway_speaks_for_a_device(server: Server, buffer: Path | None) -> None:
+    server.gateway_devices = {"dev_7"}
+    async with open_device(server, buffer=buffer, gateway_for="dev_7") as device:
+        device.status(battery=0.5)
+        await device.record(lon=1, lat=0)
+        await device.drain()
+        await server.cut()
+        await device.record(lon=2, lat=0)
+        await device.drain()
+        await server.until(lambda: bool(server.statuses))
+
+    assert lons(server.fixes()) == [1, 2]
+    assert server.statuses[0]["device"] == "dev_7"
+
+
 async def test_hundreds_of_devices_share_one_session(server: Server) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         devices = [Device(server.url, token="secret", session=session) for _ in range(300)]

@@ -77,8 +77,8 @@ async def replay(
             f"{path.name} holds no fix with a time and a place ({recording.skipped} skipped)", field="file"
         )
     on_progress(Progress("devices", len(recording), recording.skipped, len(recording.devices)))
-    async with _tokens(url, recording, admin_token, device_token) as tokens:
-        senders = Senders(url, tokens)
+    async with _speaking(path.name, url, recording, admin_token, device_token) as (token, devices):
+        senders = Senders(url, token, devices)
         player = _Player(recording, senders, on_progress)
         reporter = asyncio.create_task(player.report(), name="replay-progress")
         try:
@@ -106,23 +106,20 @@ def _check(
 
 
 @asynccontextmanager
-async def _tokens(
-    url: str, recording: Recording, admin_token: str | None, device_token: str | None
-) -> AsyncIterator[Mapping[str, str]]:
-    """A token for each device of the recording, as long as the replay lasts."""
+async def _speaking(
+    name: str, url: str, recording: Recording, admin_token: str | None, device_token: str | None
+) -> AsyncIterator[tuple[str, Mapping[str, str | None]]]:
+    """The token to send with, and the devices that it speaks for, as long as the replay lasts."""
     if admin_token is None:
         if len(recording.devices) > 1:
             raise InvalidField(
                 f"the file has {len(recording.devices)} devices, a device's token speaks for one; use an admin token",
                 field="device_token",
             )
-        yield {recording.devices[0]: device_token or ""}
+        yield device_token or "", {recording.devices[0]: None}
         return
-    enrolment = Enrolment(url, admin_token)
-    try:
-        yield await enrolment.tokens(recording.devices)
-    finally:
-        await enrolment.close()
+    async with Enrolment.open(url, admin_token) as enrolment, enrolment.gateway(f"replay of {name}"[:100]) as token:
+        yield token, dict(await enrolment.devices(recording.devices))
 
 
 class _Player:

@@ -1,15 +1,18 @@
 """The devices of a replay while it runs: opened when their first fix is due, at most so many at once."""
 
+import asyncio
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 import aiohttp
 
 from tracker.sdk import Device, Fix, RejectedFix
 
-_MOST_SOCKETS: Final = 2_000
+_MOST_SOCKETS: Final = 16_000
 _SPARE_FILES: Final = 100  # for everything that is not a device's socket
 _ROOM_FIXES: Final = 400_000  # in memory, all devices together: some 60 MB
 
@@ -23,19 +26,23 @@ def socket_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_SOCKETS + _SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
     return _MOST_SOCKETS if soft == resource.RLIM_INFINITY else max(1, min(_MOST_SOCKETS, soft - _SPARE_FILES))
 
 
 class Senders:
     """Owns the open devices, and the counts of those that were closed again."""
 
-    def __init__(self, url: str, tokens: Mapping[str, str]) -> None:
+    def __init__(self, url: str, token: str, devices: Mapping[str, str | None]) -> None:
+        """`devices` are the ids to speak for, by name; None when the token is the device's own."""
         self._url = url
-        self._tokens = tokens
+        self._token = token
+        self._devices = devices
         self._limit = socket_limit()
-        self._room = max(64, min(8_000, _ROOM_FIXES // max(1, min(len(tokens), self._limit))))
+        self._room = max(64, min(8_000, _ROOM_FIXES // max(1, min(len(devices), self._limit))))
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._open: OrderedDict[str, Device] = OrderedDict()  # the least recently used first
         self._acked = 0
@@ -69,9 +76,9 @@ class Senders:
         device = self._open.get(name)
         if device is None:
             if len(self._open) >= self._limit:
-                await self._close_one()
+                await self._close_oldest(max(1, self._limit // 10))
             device = Device(
-                self._url, token=self._tokens[name], session=self._session,
+                self._url, token=self._token, gateway_for=self._devices[name], session=self._session,
                 max_fixes=self._room, when_full="wait", on_reject=self._count_reject,
             )  # fmt: skip
             await device.open()
@@ -81,8 +88,7 @@ class Senders:
 
     async def finish(self) -> None:
         """Returns when everything is acked."""
-        while self._open:
-            await self._close_one()
+        await self._close_oldest(len(self._open))
 
     async def close(self) -> None:
         for device in self._open.values():
@@ -90,14 +96,15 @@ class Senders:
         self._open.clear()
         await self._session.close()
 
-    async def _close_one(self) -> None:
-        name, device = next(iter(self._open.items()))
-        await device.drain()
-        stats = device.stats()
-        del self._open[name]
-        self._acked += stats.acked
-        self._rejected += stats.rejected
-        await device.close()
+    async def _close_oldest(self, count: int) -> None:
+        names = list(islice(self._open, count))
+        await asyncio.gather(*(self._open[name].drain() for name in names))
+        for name in names:
+            device = self._open.pop(name)
+            stats = device.stats()
+            self._acked += stats.acked
+            self._rejected += stats.rejected
+            await device.close()
 
     def _count_reject(self, rejected: RejectedFix) -> None:
         self.reject_codes[rejected.code] += 1

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import msgspec
@@ -26,11 +27,15 @@ from tracker.sdk.errors import DeviceClosed, DeviceStopped
 from tracker.sdk.fixes import MAX_BODY_BYTES, encode_fix, make_fix
 from tracker.sdk.link import CLOSE_S, HEARTBEAT_S, MAX_INCOMING_BYTES, Link, Socket
 from tracker.sdk.shelf import Shelf
-from tracker.wire.device import Command, Fix, Reject, Status
+from tracker.wire.device import Command, Fix, Hello, Reject, Status
 
 log = logging.getLogger("tracker.sdk")
 
-_CHUNK = 500  # fixes stored together when record_many waits for room
+_CHUNK: Final = 500  # fixes stored together when record_many waits for room
+_CONNECT_S: Final = 20.0
+# Devices that share a session stand in line, so that a thousand of them do not knock at one door in the same moment.
+_HANDSHAKES_AT_ONCE: Final = 32
+_handshakes: WeakKeyDictionary[aiohttp.ClientSession, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,10 @@ class RejectedFix:
 
 
 class Device:
-    """One device's connection to the server, with its buffer."""
+    """One device's connection to the server, with its buffer.
+
+    With `gateway_for` the token is a gateway's, and this is the id of the device that it speaks for here.
+    """
 
     def __init__(
         self,
@@ -66,6 +74,7 @@ class Device:
         *,
         token: str,
         buffer: str | Path | None = None,
+        gateway_for: str | None = None,
         newest_first: bool = False,
         max_fixes: int = 1_000_000,
         max_bytes: int = 256 * 2**20,
@@ -83,6 +92,7 @@ class Device:
             raise InvalidField("token must be the text that the server gave for this device", field="token")
         self._token = token
         self._path = None if buffer is None else Path(buffer)
+        self._gateway_for = gateway_for
         self._newest_first = newest_first
         self._limits = Limits(max_fixes, max_bytes)
         if self._limits.window < 4:
@@ -134,9 +144,16 @@ class Device:
             if lane is Lane.LIVE or self._newest_first or self._shelf.buffer.numbered[lane]:
                 backoff = Backoff(self._random)
                 connect = partial(self._connect, session)
-                link = Link(lane, self._shelf, self, connect, backoff, only_when_needed=lane is Lane.BACKLOG)
-                self._links[lane] = link
-                self._spawn(link.run(), f"sdk-{lane.name.lower()}")
+                self._links[lane] = Link(
+                    lane,
+                    self._shelf,
+                    self,
+                    connect,
+                    backoff,
+                    only_when_needed=lane is Lane.BACKLOG,
+                    gateway_for=self._gateway_for,
+                )
+                self._spawn(self._links[lane].run(), f"sdk-{lane.name.lower()}")
 
     async def close(self) -> None:
         """Stop sending and close the buffer; what is pending stays on disk, or is lost with a buffer in memory."""
@@ -192,7 +209,7 @@ class Device:
         if reason is not None and len(reason) > 200:
             raise InvalidField(f"reason may have 200 characters, not {len(reason)}", field="reason")
         self._open_shelf()
-        self._status = msgspec.json.encode(Status(battery, reason))
+        self._status = msgspec.json.encode(Status(battery, reason, self._gateway_for))
         if self._links[Lane.LIVE].connected:
             self._links[Lane.LIVE].say(self._status)
 
@@ -294,14 +311,18 @@ class Device:
             log.exception("a callback of the application failed")
 
     async def _connect(self, session: aiohttp.ClientSession, stream: str) -> Socket:
-        return await session.ws_connect(
-            self._url.update_query(stream=stream),
-            headers={"Authorization": f"Bearer {self._token}"},
-            heartbeat=HEARTBEAT_S,
-            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
-            max_msg_size=MAX_INCOMING_BYTES,
-            decode_text=False,
-        )
+        async with _handshakes.setdefault(session, asyncio.Semaphore(_HANDSHAKES_AT_ONCE)), asyncio.timeout(_CONNECT_S):
+            socket = await session.ws_connect(
+                self._url if self._gateway_for else self._url.update_query(stream=stream),
+                headers={"Authorization": f"Bearer {self._token}"},
+                heartbeat=HEARTBEAT_S,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
+                max_msg_size=MAX_INCOMING_BYTES,
+                decode_text=False,
+            )
+        if self._gateway_for is not None:
+            await socket.send_frame(msgspec.json.encode(Hello(stream, self._gateway_for)), aiohttp.WSMsgType.TEXT)
+        return socket
 
     # What the links call.
 

@@ -66,9 +66,10 @@ def epoch_ms(time: float | datetime) -> int:
     return int(time // 1)
 
 
-def encode_frame(stream: str, first_seq: int, bodies: Sequence[bytes]) -> bytes:
-    """One `fixes` message from fixes that are already JSON."""
-    head = b'{"type":"fixes","stream":%b,"seq":%d,"fixes":[' % (_encoder.encode(stream), first_seq)
+def encode_frame(stream: str, first_seq: int, bodies: Sequence[bytes], device: str | None = None) -> bytes:
+    """One `fixes` message from fixes that are already JSON; `device` on a gateway's socket."""
+    speaker = b"" if device is None else b',"device":%b' % _encoder.encode(device)
+    head = b'{"type":"fixes"%b,"stream":%b,"seq":%d,"fixes":[' % (speaker, _encoder.encode(stream), first_seq)
     return head + b",".join(bodies) + b"]}"
 
 

@@ -28,7 +28,6 @@ FRAME_FIXES: Final = 500
 FRAME_BYTES: Final = 128 * 1024
 FRAMES_IN_FLIGHT: Final = 4
 HEARTBEAT_S: Final = 20.0  # a ping after this silence, and half of it for the pong: a dead peer is noticed within 30 s
-CONNECT_S: Final = 20.0
 WELCOME_S: Final = 60.0  # the server first commits what an older socket of this stream left in flight
 CLOSE_S: Final = 2.0
 MAX_PAUSE_S: Final = 300.0
@@ -37,6 +36,7 @@ MAX_INCOMING_BYTES: Final = 4 * 2**20
 TAKEN_OVER: Final = 4009
 REFUSED: Final = frozenset({4401, 4403, 4404})
 UNUSABLE_CLOSES: Final = frozenset({1003, 1007, 1009})
+UNKNOWN_DEVICE_CODES: Final = frozenset({"not_found", "forbidden"})
 UNUSABLE_CODES: Final = frozenset({"malformed", "invalid_field", "too_large"})
 _CAUTION: Final = 8  # how much smaller frames get when one was unusable
 
@@ -77,6 +77,7 @@ class Link:
         backoff: Backoff,
         *,
         only_when_needed: bool,
+        gateway_for: str | None = None,
     ) -> None:
         self._lane = lane
         self._buffer = shelf.buffer
@@ -85,6 +86,7 @@ class Link:
         self._connect = connect
         self._backoff = backoff
         self._only_when_needed = only_when_needed
+        self._gateway_for = gateway_for
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._parts: list[asyncio.Task[None]] = []  # reader and pump of the present socket
@@ -156,8 +158,7 @@ class Link:
 
     async def _open(self) -> Socket:
         try:
-            async with asyncio.timeout(CONNECT_S):
-                return await self._connect(self._buffer.stream(self._lane))
+            return await self._connect(self._buffer.stream(self._lane))
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
                 raise AccessRefused(f"the server refused this token with HTTP status {error.status}") from error
@@ -168,6 +169,8 @@ class Link:
             message = await _receive(socket)
             if isinstance(message, Welcome):
                 return message
+            if isinstance(message, Error) and message.code in UNKNOWN_DEVICE_CODES:
+                raise AccessRefused(f"the server refused this device: {message.message}")
             self._heed(message)
 
     async def _resume(self, welcome: Welcome) -> None:
@@ -273,7 +276,8 @@ class Link:
                 return
             self._sent = run[-1].seq
             self._in_flight.append((self._sent, len(run)))
-            frame = encode_frame(self._buffer.stream(self._lane), run[0].seq, [fix.body for fix in run])
+            stream, bodies = self._buffer.stream(self._lane), [fix.body for fix in run]
+            frame = encode_frame(stream, run[0].seq, bodies, self._gateway_for)
             await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
             await self._settle()
 
