@@ -90,10 +90,11 @@ WHERE id = $1 AND deleted_at IS NULL
 RETURNING id
 
 -- name: delete_devices
+-- Returns every token that they ever had: one that ended in an earlier try may not have been told of.
 WITH gone AS (
     UPDATE device SET deleted_at = now() WHERE id = ANY ($1::int[]) AND deleted_at IS NULL
 )
-UPDATE token SET revoked_at = now() WHERE device = ANY ($1::int[]) AND revoked_at IS NULL RETURNING id
+UPDATE token SET revoked_at = coalesce(revoked_at, now()) WHERE device = ANY ($1::int[]) RETURNING id
 
 -- name: tokens_of_device
 SELECT id FROM token WHERE device = $1 AND revoked_at IS NULL ORDER BY id

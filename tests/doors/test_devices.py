@@ -136,6 +136,19 @@ async def test_a_deleted_device_is_gone_from_list_memory_and_door_at_once(api: A
     assert (await api.call("GET", "/v1/assets/ast_1"))["name"] == "a"
 
 
+async def test_a_deletion_whose_answer_was_lost_is_made_good_by_the_next_try(
+    api: Api, connection: asyncpg.Connection
+) -> None:
+    made = await api.call("POST", "/v1/devices", {"name": "a"}, expect=201)
+    ended: list[int] = []
+    api.app[ACCESS].on_revoked(ended.append)
+    await connection.execute("UPDATE device SET deleted_at = now()")
+    await connection.execute("UPDATE token SET revoked_at = now()")
+    await api.problem("DELETE", f"/v1/devices/{made['id']}", expect=404)
+    assert ended == [1]
+    assert not api.app[FLEET].devices
+
+
 async def test_a_device_has_two_tokens_at_most_and_ending_the_older_leaves_the_newer(api: Api) -> None:
     made = await api.call("POST", "/v1/devices", {"name": "a"}, expect=201)
     answers = await asyncio.gather(*(api.send("POST", "/v1/devices/dev_1/token") for _ in range(5)))

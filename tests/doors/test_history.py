@@ -1,19 +1,21 @@
 import csv
 import io
 import itertools
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import asyncpg
 import pytest
+from aiohttp import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.doors.conftest import Api
 from tracker.domain.fix import Flag
 from tracker.doors.keys import HUB
+from tracker.errors import StoreUnavailable
 from tracker.store import history
 from tracker.store.snapshot import latest_columns
 from tracker.store.sql import sql
@@ -271,6 +273,27 @@ async def test_a_track_too_long_for_geojson_is_refused_and_not_cut(
     found = await api.problem("GET", f"/v1/assets/{asset}/track?{SPAN}", expect=413)
     assert "csv" in found["detail"]
     assert len(await track_csv(api, asset, SPAN)) == 30
+
+
+async def test_a_track_that_breaks_off_is_not_taken_for_the_whole(
+    api: Api, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asset = await asset_of(api)
+    await filed(connection, 1, [fix(s) for s in range(30)])
+    monkeypatch.setattr(history, "FIXES_AT_ONCE", 10)
+    whole = history.track
+
+    async def broken(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        async for rows in whole(*args, **options):
+            yield rows
+            raise StoreUnavailable("the database went away")
+
+    monkeypatch.setattr(history, "track", broken)
+    with pytest.raises(ClientError):
+        await api.send("GET", f"/v1/assets/{asset}/track?format=csv{SPAN}")
+    assert "action=stream_cut" in caplog.text
+    # Nothing of GeoJSON was sent yet, so the same fault is an ordinary error.
+    assert (await api.problem("GET", f"/v1/assets/{asset}/track?{SPAN}", expect=503))["code"] == "unavailable"
 
 
 async def test_a_track_of_nothing_is_not_found(api: Api) -> None:

@@ -10,8 +10,10 @@ from typing import Any, Final
 from tracker.store.database import Database
 from tracker.wire.times import to_datetime, to_ms
 
-WINDOW_FIXES: Final = 2_000  # what a window should hold; encoding so many blocks nobody for long
-MAX_WINDOW_FIXES: Final = 8_000
+# A window reads every piece that it touches whole, so it should not be much smaller than a piece can be.
+WINDOW_FIXES: Final = 20_000
+MAX_WINDOW_FIXES: Final = 50_000
+FIXES_AT_ONCE: Final = 2_000  # encoding so many holds up nobody for long
 DAY_MS: Final = 86_400_000
 
 Row = Mapping[str, Any]
@@ -20,7 +22,7 @@ Row = Mapping[str, Any]
 async def track(
     database: Database, asset: int, from_ms: int, to_ms_: int, *, trusted: bool
 ) -> AsyncIterator[Sequence[Row]]:
-    """The fixes of an asset between two instants, both inclusive, in event order, some thousands at a time."""
+    """The fixes of an asset between two instants, both inclusive, in event order, a few thousand at a time."""
     days: list[Row] = await database.rows("track_days", asset, to_datetime(from_ms), to_datetime(to_ms_))
     for day in days:
         windows = max(1, -(-day["fixes"] // WINDOW_FIXES))
@@ -30,7 +32,8 @@ async def track(
             end = min(to_ms_, day_ms + DAY_MS * (index + 1) // windows - 1)
             if start <= end:
                 async for rows in _window(database, asset, to_datetime(start), to_datetime(end), trusted=trusted):
-                    yield rows
+                    for first in range(0, len(rows), FIXES_AT_ONCE):
+                        yield rows[first : first + FIXES_AT_ONCE]
 
 
 async def _window(
