@@ -159,7 +159,7 @@ function showFence(id: string | null): void {
 
 function showEvent(event: FeedEvent): void {
   ui.pushEvent(event);
-  if (event.lon !== undefined && event.lat !== undefined) scene.overlay.pulse(fromLonLat(event.lon, event.lat));
+  if (event.lon !== undefined && event.lat !== undefined) scene.pulse(fromLonLat(event.lon, event.lat));
   const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
   if (event.asset.id === ui.selected.value) loadInside(event.asset.id).catch(say);
   if (event.cause || (event.geofence && !known)) fencesSoon();

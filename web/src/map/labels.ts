@@ -1,10 +1,12 @@
-// What is written beside and over markers: names, and bubbles that stand for several assets in one place.
+// What stands beside and over markers: names, bubbles for several assets in one place, and pulses where events happen.
+// A pulse is the style sheet's animation: it runs without a frame of ours.
 //
 // Names: always of the selected and the hovered asset, of all when there is room for all. Both kinds are chosen a few
 // times a second and then only moved, frame by frame.
 
 import { at } from '../live/interp';
 import type { Asset, Store } from '../live/store';
+import type { Point } from '../lib/mercator';
 import { type Camera, project } from './camera';
 import { type Group, groups } from './groups';
 
@@ -14,6 +16,7 @@ const CHOOSE_EVERY_MS = 300;
 const OFFSET_PX = 17;
 const HEIGHT_PX = 18;
 const BUBBLE_PX = 20;
+const PULSES_AT_ONCE = 12;
 
 interface Label {
   element: HTMLElement;
@@ -26,6 +29,7 @@ export class Labels {
   readonly #store: Store;
   readonly #names = new Map<string, Label>();
   readonly #bubbles = new Map<string, { element: HTMLElement; group: Group }>();
+  readonly #pulses = new Map<HTMLElement, Point>();
   #chosenMs = Number.NEGATIVE_INFINITY;
   #chosenScale = 0;
   #selected: string | null = null;
@@ -53,6 +57,19 @@ export class Labels {
     return null;
   }
 
+  pulse(point: Point): void {
+    if (this.#store.still || document.hidden || this.#pulses.size >= PULSES_AT_ONCE) return;
+    const element = document.createElement('span');
+    element.className = 'pulse';
+    element.append(document.createElement('i'));
+    element.addEventListener('animationend', () => {
+      element.remove();
+      this.#pulses.delete(element);
+    });
+    this.#pulses.set(element, point);
+    this.element.prepend(element);
+  }
+
   /** Moves everything to where it belongs in this frame. */
   place(camera: Camera, nowMs: number): void {
     for (const [id, label] of this.#names) {
@@ -65,6 +82,10 @@ export class Labels {
     }
     for (const { element, group } of this.#bubbles.values()) {
       const [x, y] = project(camera, middle(group));
+      move(element, x, y);
+    }
+    for (const [element, point] of this.#pulses) {
+      const [x, y] = project(camera, point);
       move(element, x, y);
     }
   }

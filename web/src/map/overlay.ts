@@ -1,4 +1,4 @@
-// The canvas above the map that draws everything that moves: markers, the trail, accuracy and pulses.
+// The canvas above the map that draws everything that moves: markers, the trail, accuracy.
 //
 // Positions go to the GPU when they change; between two updates a frame costs a few uniforms. Frames are drawn with the
 // map (so nothing swims while panning) and, when the map rests, only as often as something has moved half a pixel.
@@ -19,7 +19,6 @@ const MOVED_PX = 0.5;
 const FRAME_MS = 16;
 /** Times on the GPU are 32-bit seconds; counting anew each half hour keeps them finer than a millisecond. */
 const EPOCH_MS = 1_800_000;
-const PULSE_MS = 1_600;
 
 export interface Emphasis {
   selected: string | null;
@@ -31,11 +30,6 @@ export interface Companion {
   readonly hidden: ReadonlySet<string>;
   choose(camera: Camera, nowMs: number): boolean;
   place(camera: Camera, nowMs: number): void;
-}
-
-interface Pulse {
-  point: Point;
-  startMs: number;
 }
 
 export class Overlay {
@@ -54,7 +48,6 @@ export class Overlay {
   #segmentCount = 0;
   #theme: Theme = 'light';
   #emphasis: Emphasis = { selected: null, hovered: null };
-  #pulses: Pulse[] = [];
   #epochMs = performance.now();
   #frame = 0;
   #timer = 0;
@@ -103,13 +96,6 @@ export class Overlay {
       const asset = id === null ? undefined : this.#store.get(id);
       if (asset) this.#store.dirty.add(asset.slot);
     }
-    this.wake();
-  }
-
-  pulse(point: Point): void {
-    if (this.#store.still) return;
-    this.#pulses.push({ point, startMs: performance.now() });
-    if (this.#pulses.length > 64) this.#pulses.shift();
     this.wake();
   }
 
@@ -180,7 +166,6 @@ export class Overlay {
 
   #again(): void {
     const now = performance.now();
-    if (this.#pulses.length) return this.#schedule(0);
     if (now >= this.#busyUntilMs + FRAME_MS) return;
     const untilVisible = this.#pxPerMs > 0 ? MOVED_PX / this.#pxPerMs : 1_000;
     this.#schedule(Math.min(Math.max(untilVisible, FRAME_MS), Math.max(FRAME_MS, this.#busyUntilMs - now)));
@@ -289,7 +274,7 @@ export class Overlay {
     gl.blendEquation(gl.FUNC_ADD);
   }
 
-  /** What changes from frame to frame: the newest stretch, the accuracy of the selected asset, pulses. */
+  /** What changes from frame to frame: the newest stretch, and the accuracy of the selected asset. */
   #writeMoving(camera: Camera, now: number): number {
     let row = this.#segmentCount;
     const put = (from: Point, to: Point, ink: number[]) => this.#segments.write(row++, [...pair(from), ...pair(to), ...ink]);
@@ -301,12 +286,6 @@ export class Overlay {
       if (radius > 14) put(here, here, [0.12, 0.12, radius, 1.2]);
       else put(here, here, [0.22, 0.22, 22, 0]);
       if (this.#trail.joint) put(this.#trail.joint, here, [0.9, 0.9, 2.25, 0]);
-    }
-    this.#pulses = this.#pulses.filter((pulse) => now - pulse.startMs < PULSE_MS);
-    for (const { point, startMs } of this.#pulses) {
-      const part = (now - startMs) / PULSE_MS;
-      const ease = 1 - (1 - part) ** 3;
-      put(point, point, [0.35 * (1 - part), 0.35 * (1 - part), 8 + 30 * ease, 0]);
     }
     return row - this.#segmentCount;
   }

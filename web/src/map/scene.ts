@@ -2,7 +2,7 @@
 
 import type { Feature } from 'geojson';
 import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
-import { fromLonLat, toLonLat } from '../lib/mercator';
+import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
 import type { Bbox } from '../live/messages';
 import type { Store } from '../live/store';
@@ -151,6 +151,12 @@ export class Scene {
       this.#trail.extend({ ...fromLonLat(lon, lat), timeMs: asset.fixMs, speedMps: speed_mps });
       this.overlay.trailChanged();
     } else this.overlay.wake();
+  }
+
+  /** Something happened here. */
+  pulse(point: Point): void {
+    this.#labels.pulse(point);
+    this.overlay.wake();
   }
 
   showTrail(fixes: readonly TrailFix[]): void {
