@@ -18,6 +18,7 @@ from tracker.access.roles import Role
 from tracker.administration import Api, migrate_database, sign_in_path
 from tracker.app import Server, serve
 from tracker.demo import demo, with_free_port
+from tracker.doctor import examine
 from tracker.errors import SetupError
 from tracker.fleet.simulate import Progress, simulate
 from tracker.replay import Progress as ReplayProgress
@@ -273,6 +274,16 @@ def replay_command(
             )
 
     uvloop.run(run())
+
+
+@app.command("doctor")
+def doctor_command(listen: Listen = "127.0.0.1:8080", data: Data = None, database: DatabaseUrl = None) -> None:
+    """Say what this machine has and lacks, and what to do. Exit code 1: something would keep a server from starting."""
+    marks = {True: "[green]ok[/green]      ", False: "[red]missing[/red] ", None: "        "}
+    findings = list(examine(settings(listen, data, database, None, "")))
+    for finding in findings:
+        console.print(marks[finding.ok], finding.text, highlight=False, soft_wrap=True)
+    raise typer.Exit(int(any(finding.ok is False for finding in findings)))
 
 
 @app.command("migrate")
