@@ -8,8 +8,8 @@ failure it takes the lock again, reads what is durable, and prepares again what 
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from tracker.domain.geofence import FenceIndex
 from tracker.domain.presence import Presence
 from tracker.errors import RefusedByDatabase, StoreUnavailable, TrackerError
 from tracker.pipeline.intake import Intake, OpenBatch
-from tracker.pipeline.prepare import Clock, Prepared, prepare
+from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 0.2
 DRAIN_S: Final = 5.0
+REJECTS_KEPT: Final = 1_000  # of a device; the keeper prunes the table to as many
 MAX_CHANGES: Final = 1_000  # geofence changes that wait; over it the caller is told to come again
 
 Change = Callable[["Writer"], Awaitable[Any]]
@@ -185,7 +186,7 @@ class Writer:
         if not prepared.changes_nothing:
             rejects = [
                 (each.lane.device.id, each.lane.name, each.seq, each.refusal.code, each.refusal.message)
-                for each in prepared.rejected
+                for each in _newest_rejected(prepared.rejected)
             ]
             await self.journal.commit(rows, prepared.recorded_ms, prepared.number, told.rows, rejects)
 
@@ -293,6 +294,18 @@ def _split(batch: OpenBatch, error: Exception) -> list[OpenBatch]:
         OpenBatch(batch.sources[part], batch.frames[part], sum(map(len, batch.frames[part])))
         for part in (slice(None, middle), slice(middle, None))
     ]
+
+
+def _newest_rejected(rejected: Sequence[Rejected]) -> list[Rejected]:
+    """As many of each device as the table keeps: storing all of a broken device's backlog would take others' time."""
+    counts: Counter[int] = Counter()
+    newest = []
+    for each in reversed(rejected):
+        counts[each.lane.device.id] += 1
+        if counts[each.lane.device.id] <= REJECTS_KEPT:
+            newest.append(each)
+    newest.reverse()
+    return newest
 
 
 def _cursors(prepared: Prepared) -> Cursors:

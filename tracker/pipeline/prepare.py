@@ -187,10 +187,11 @@ def _columns(gathered: _Gathered, fleet: Fleet, clock: Clock, now_ms: int) -> tu
 def _rejected(gathered: _Gathered, refused: dict[int, Refusal]) -> list[Rejected]:
     if not refused:
         return []
+    places = sorted(refused)
     firsts = np.array([run.first for run in gathered.runs], dtype=np.int64)
     out = []
-    for i in sorted(refused):
-        run = gathered.runs[int(np.searchsorted(firsts, i, side="right")) - 1]
+    for i, number in zip(places, (np.searchsorted(firsts, places, side="right") - 1).tolist(), strict=True):
+        run = gathered.runs[number]
         out.append(Rejected(run.source, run.lane, run.seq + i - run.first, refused[i]))
     return out
 
