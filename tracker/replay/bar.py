@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from tracker.replay.player import Progress
 from tracker.wire.times import rfc3339
 
-_RATE_OVER: Final = 25  # reports, five a second
+_RATE_OVER: Final = 10  # reports, two a second
 
 
 class ReplayBar:

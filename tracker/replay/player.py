@@ -21,7 +21,7 @@ from tracker.replay.timeline import Timeline
 
 _BATCH_FIXES: Final = 20_000  # made into messages at a time
 _TICK_S: Final = 0.05
-_PROGRESS_EVERY_S: Final = 0.2
+_PROGRESS_EVERY_S: Final = 0.5
 
 Stage = Literal["reading", "devices", "streaming", "done"]
 
@@ -167,18 +167,19 @@ class _Player:
             await asyncio.sleep(_PROGRESS_EVERY_S)
 
     def progress(self, stage: Stage) -> Progress:
+        counts = self._senders.counts()
         return Progress(
             stage,
             len(self._recording),
             self._recording.skipped,
             len(self._recording.devices),
             self._sent,
-            self._senders.acked,
-            self._senders.rejected,
-            dict(self._senders.reject_codes),
+            counts.acked,
+            counts.rejected,
+            counts.reject_codes,
             int(self._due_ms[max(0, self._sent - 1)]),
             self._rounds,
-            self._senders.last_error,
+            counts.problem,
         )
 
 

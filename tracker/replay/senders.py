@@ -5,6 +5,7 @@ import sys
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -33,6 +34,17 @@ def socket_limit() -> int:
     return _MOST_SOCKETS if soft == resource.RLIM_INFINITY else max(1, min(_MOST_SOCKETS, soft - _SPARE_FILES))
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the fixes so far."""
+
+    acked: int
+    rejected: int
+    reject_codes: Mapping[str, int]
+    problem: str | None
+    """Why a device is not connected, if one is not."""
+
+
 class Senders:
     """Owns the open devices, and the counts of those that were closed again."""
 
@@ -47,25 +59,17 @@ class Senders:
         self._open: OrderedDict[str, Device] = OrderedDict()  # the least recently used first
         self._acked = 0
         self._rejected = 0
-        self.reject_codes: Counter[str] = Counter()
+        self._reject_codes: Counter[str] = Counter()
 
-    @property
-    def open_devices(self) -> int:
-        return len(self._open)
-
-    @property
-    def acked(self) -> int:
-        return self._acked + sum(device.stats().acked for device in self._open.values())
-
-    @property
-    def rejected(self) -> int:
-        return self._rejected + sum(device.stats().rejected for device in self._open.values())
-
-    @property
-    def last_error(self) -> str | None:
-        """Why a device is not connected, if one is not."""
-        stats = (device.stats() for device in self._open.values())
-        return next((each.last_error for each in stats if each.last_error and not each.connected), None)
+    def counts(self) -> Counts:
+        acked, rejected, problem = self._acked, self._rejected, None
+        for device in self._open.values():
+            stats = device.stats()
+            acked += stats.acked
+            rejected += stats.rejected
+            if stats.last_error is not None and not stats.connected:
+                problem = stats.last_error
+        return Counts(acked, rejected, dict(self._reject_codes), problem)
 
     async def send(self, name: str, fixes: Sequence[Fix]) -> None:
         """Returns when they have room in memory: a slow server slows the replay down.
@@ -107,4 +111,4 @@ class Senders:
             await device.close()
 
     def _count_reject(self, rejected: RejectedFix) -> None:
-        self.reject_codes[rejected.code] += 1
+        self._reject_codes[rejected.code] += 1
