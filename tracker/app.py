@@ -221,7 +221,7 @@ class Server:
         )
         app[assets.LATEST] = self.latest
         app[devices.COMMANDS] = self.sockets.send_command
-        app[devices.CONFIGS] = lambda device: self.sockets.send_config(device, self.fleet.devices[device].config)
+        app[devices.CONFIGS] = self._config_changed
         app[ingest.SOCKETS], app[live.VIEWERS] = self.sockets, self.viewers
         app[hooks.HOOK_DISPATCHER] = self.dispatcher
         app[events.FOLLOWERS] = self.followers
@@ -235,6 +235,11 @@ class Server:
             else:
                 self.latest.forget(asset)
         self.hub.touch()
+
+    def _config_changed(self, device_id: int) -> None:
+        device = self.fleet.devices.get(device_id)
+        if device is not None:  # it may have been deleted in the same moment
+            self.sockets.send_config(device_id, device.config)
 
     def _hook_metrics(self) -> dict[str, tuple[str, str, float]]:
         stats = self.dispatcher.stats()

@@ -5,6 +5,7 @@ cut when it has not read for a minute.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -51,6 +52,8 @@ class Follower:
 
     async def wait(self, feed: Feed, after: int) -> None:
         """Until there are events after this one, or a sign of life is due, or the stream is to end."""
+        if self.caller.expires_at is not None and time.time() >= self.caller.expires_at:
+            self.ended = True
         with suppress(TimeoutError):
             async with asyncio.timeout(0 if self.ended else HEARTBEAT_S) as self._pause:
                 await feed.wait(after)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import math
 import socket as sockets
+import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -273,10 +274,18 @@ async def live(request: web.Request) -> web.StreamResponse:
 async def _serve(viewer: _Viewer) -> None:
     writing = asyncio.create_task(viewer.write(), name="viewer-writer")
     writing.add_done_callback(lambda task: _writer_ended(task, viewer))
+    expiry = None
+    if viewer.caller.expires_at is not None:
+        left_s = max(0.0, viewer.caller.expires_at - time.time())
+        expiry = asyncio.get_running_loop().call_later(
+            left_s, viewer.goodbye.say, 4401, "the session or token has expired"
+        )
     try:
         async with viewer.goodbye.heeded(viewer.ws):
             await viewer.read()
     finally:
+        if expiry is not None:
+            expiry.cancel()
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
 

@@ -87,6 +87,8 @@ class Database:
                 command_timeout=STATEMENT_TIMEOUT_S,
                 init=prepare_connection,
                 reset=_leave_as_it_is,
+                # A plan for any filter is a bad plan for a filter that is left out.
+                server_settings={"plan_cache_mode": "force_custom_plan"},
             )
 
     async def close(self) -> None:
