@@ -141,7 +141,8 @@ def _stamp(times_ms: np.ndarray, devices: np.ndarray, clock: Clock, now_ms: int)
 
 def _flags(seen: Observations, standby: Mask, now_ms: int) -> np.ndarray:
     """Why each fix decides nothing; 0 for a trusted one."""
-    flags = np.where((seen.lon == 0) & (seen.lat == 0), int(Flag.ZERO_ISLAND), 0)
+    zero = (np.rint(seen.lon * DEGREE) == 0) & (np.rint(seen.lat * DEGREE) == 0)  # as it will be stored
+    flags = np.where(zero, int(Flag.ZERO_ISLAND), 0)
     flags |= np.where(
         seen.accuracy_m > POOR_ACCURACY_OVER_M, int(Flag.POOR_ACCURACY), 0
     )  # NaN compares false: not known is not poor
