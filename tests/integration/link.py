@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 
+from tests.integration.api import Api, NewDevice
+
 Json = dict[str, Any]
+START_MS: Final = 1_750_000_000_000
 ANSWER_S: Final = 30.0
 RETRY_S: Final = 0.3
 
@@ -97,6 +100,39 @@ async def welcomed(
     async with link(http, url, token, stream, **options) as opened:
         opened.welcome = await opened.expect("welcome")
         yield opened
+
+
+class Cab:
+    """Goes where it is told, a second later each time, and waits until that is durable."""
+
+    def __init__(self, socket: Link, device: NewDevice, start_ms: int) -> None:
+        self.socket = socket
+        self.id = device.id
+        self.asset = device.asset
+        self.time_ms = start_ms
+        self.seq = int(socket.welcome["seq"])
+
+    async def to(self, *places: tuple[float, float], **more: Any) -> None:
+        """One message, a fix for each place."""
+        fixes = [
+            {"lon": lon, "lat": lat, "time": self.time_ms + 1000 * i, **more} for i, (lon, lat) in enumerate(places, 1)
+        ]
+        self.time_ms += 1000 * len(places)
+        await self.send(*fixes)
+
+    async def send(self, *fixes: Json) -> None:
+        """Fixes with times of their own."""
+        await self.socket.fixes(self.seq + 1, fixes)
+        self.seq += len(fixes)
+        await self.socket.acked(self.seq)
+
+
+@asynccontextmanager
+async def cab(api: Api, name: str = "cab", asset: str | None = None, start_ms: int = START_MS) -> AsyncIterator[Cab]:
+    """A new device on a stream of its own."""
+    device = await api.new_device(name, asset)
+    async with welcomed(api.http, api.url, device.token, "S") as socket:
+        yield Cab(socket, device, start_ms)
 
 
 class Device:

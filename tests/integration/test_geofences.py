@@ -1,0 +1,628 @@
+"""Geofences that come, change and go while fixes stream, by the rules of the contract."""
+
+import asyncio
+import io
+import json
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+
+from tests.integration import town
+from tests.integration.api import Api, Json, ms_of
+from tests.integration.link import START_MS, Device, cab
+from tests.integration.oracle import UNIT, Fence, Point, Round, distance_m
+from tracker.app import Server
+from tracker.settings import Settings
+
+
+def square(west: float, south: float, size: float = 1.0) -> Json:
+    east, north = west + size, south + size
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+HERE = square(10, 50)
+IN, OUT, FAR = (10.5, 50.5), (12.5, 50.5), (30.5, 50.5)
+
+
+def told(events: Sequence[Json]) -> list[tuple[Any, ...]]:
+    """Type, initial and cause of each."""
+    return [
+        (event["type"].removeprefix("geofence."), event.get("initial", False), event.get("cause")) for event in events
+    ]
+
+
+ENTER, EXIT, INITIAL = ("enter", False, None), ("exit", False, None), ("enter", True, None)
+
+
+# The crossing model --------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_fix_inside_enters_and_the_first_outside_exits(api: Api) -> None:
+    fence = await api.new_fence(HERE, name="depot")
+    async with cab(api, "bus") as bus:
+        await bus.to(OUT, IN, IN, OUT, FAR)
+        events = await api.events()
+        assert told(events) == [ENTER, EXIT]
+        enter, exit_ = events
+        assert enter["asset"] == {"id": bus.asset, "name": "bus"}
+        assert enter["geofence"] == {"id": fence, "name": "depot"}
+        assert [ms_of(event["fix_time"]) - START_MS for event in events] == [2000, 4000]
+        assert (enter["lon"], enter["lat"]) == IN
+        assert (exit_["lon"], exit_["lat"], exit_["status"]) == (*OUT, "live")
+
+
+async def test_a_first_fix_inside_is_an_initial_enter(api: Api) -> None:
+    await api.new_fence(HERE)
+    async with cab(api) as bus:
+        await bus.to(IN, OUT, IN)
+    assert told(await api.events()) == [INITIAL, EXIT, ENTER]
+
+
+async def test_a_new_fence_greets_an_asset_that_was_tracked_before_with_an_initial_enter(api: Api) -> None:
+    async with cab(api) as bus, cab(api, "van") as van:
+        await bus.to(IN)
+        await van.to(OUT)
+        await api.new_fence(HERE)
+        assert await api.events() == []  # it judges nothing of what was stored before
+        await bus.to(IN)
+        await van.to(OUT, IN)
+    assert told(await api.events()) == [INITIAL, ENTER]
+
+
+@pytest.mark.parametrize("place", [(10, 50.5), (11, 50.5), (10.5, 51), (10, 50), (11, 51), (10.3, 50.3), (10.3, 50.4)])
+async def test_edges_and_corners_and_the_edge_of_a_hole_are_inside(api: Api, place: tuple[float, float]) -> None:
+    hole = square(10.3, 50.3, 0.4)["coordinates"][0][::-1]
+    await api.new_fence({"type": "Polygon", "coordinates": [HERE["coordinates"][0], hole]})
+    async with cab(api) as bus:
+        await bus.to(OUT, place, (10.5, 50.5))
+    assert told(await api.events()) == [ENTER, EXIT]
+
+
+async def test_exits_come_before_enters_of_the_same_fix(api: Api) -> None:
+    later = await api.new_fence(square(20, 50))
+    earlier = await api.new_fence(HERE)
+    async with cab(api) as bus:
+        await bus.to(IN, (20.5, 50.5), IN)
+    events = await api.events()
+    assert [(event["geofence"]["id"], event["type"]) for event in events[1:]] == [
+        (earlier, "geofence.exit"), (later, "geofence.enter"), (later, "geofence.exit"), (earlier, "geofence.enter"),
+    ]  # fmt: skip
+
+
+async def test_order_is_that_of_the_fixes_and_not_of_their_arrival(api: Api) -> None:
+    await api.new_fence(HERE)
+    async with cab(api) as bus:
+        fixes = [{"lon": lon, "lat": 50.5, "time": START_MS + 1000 * i} for i, lon in enumerate((12, 10.5, 12, 10.5))]
+        await bus.send(fixes[3], fixes[0], fixes[2], fixes[1])
+    assert [ms_of(event["fix_time"]) - START_MS for event in await api.events()] == [1000, 2000, 3000]
+
+
+async def test_of_fixes_at_one_instant_the_west_comes_first_and_equal_ones_count_once(api: Api) -> None:
+    await api.new_fence(HERE)
+    async with cab(api) as bus:
+        places = [(12.5, 50.5), (10.5, 50.5), (9, 50.5), (10.5, 50.5)]
+        await bus.send(*({"lon": lon, "lat": lat, "time": START_MS} for lon, lat in places))
+        assert len(await api.track(bus.asset)) == 4
+    events = await api.events()
+    assert told(events) == [ENTER, EXIT]
+    assert [event["lon"] for event in events] == [10.5, 12.5]
+
+
+async def test_doubtful_fixes_decide_only_in_fences_that_judge_all(api: Api) -> None:
+    trusting = await api.new_fence(HERE, quality="all")
+    careful = await api.new_fence(HERE)
+    async with cab(api) as bus:
+        await bus.to(OUT)
+        await bus.to(IN, accuracy_m=5000)
+        assert [event["geofence"]["id"] for event in await api.events()] == [trusting]
+        await bus.to(IN)
+        assert [event["geofence"]["id"] for event in await api.events()] == [trusting, careful]
+        await bus.to(OUT, accuracy_m=5000)
+        assert told((await api.events())[2:]) == [EXIT]
+
+
+async def test_a_circle_is_exact_on_the_ellipsoid(api: Api) -> None:
+    centre: Point = (249_000_000, 601_500_000)
+    edge: list[Point] = [(249_000_000 + 89_000, 601_500_000), (249_000_000, 601_500_000 + 45_000)]
+    for number, place in enumerate(edge):
+        async with cab(api, f"cab {number}") as bus:
+            metres = distance_m(centre, place)
+            spot = (place[0] / UNIT, place[1] / UNIT)
+            within = await api.new_fence(_point(centre), radius_m=metres + 0.001)
+            await api.new_fence(_point(centre), radius_m=metres - 0.001)
+            await bus.to(spot)
+            assert [event["geofence"]["id"] for event in await api.events(f"asset={bus.asset}")] == [within]
+
+
+def _point(place: Point) -> Json:
+    return {"type": "Point", "coordinates": [place[0] / UNIT, place[1] / UNIT]}
+
+
+async def test_a_circle_reaches_across_the_antimeridian_and_over_the_pole(api: Api) -> None:
+    fiji = await api.new_fence({"type": "Point", "coordinates": [179.99, -17]}, radius_m=5000)
+    pole = await api.new_fence({"type": "Point", "coordinates": [0, 89.99]}, radius_m=5000)
+    async with cab(api) as ship:
+        await ship.to((-179.98, -17), (-179.9, -17), (180, -17), (-180, -17), (179, -17), (179.3, 89.99), (100, 89))
+    crossed = [(event["geofence"]["id"], event["type"].removeprefix("geofence.")) for event in await api.events()]
+    assert crossed == [
+        (fiji, "enter"),
+        (fiji, "exit"),
+        (fiji, "enter"),
+        (fiji, "exit"),
+        (pole, "enter"),
+        (pole, "exit"),
+    ]
+
+
+# Changes -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_changed_shape_moves_out_and_in_who_is_concerned(api: Api) -> None:
+    fence = await api.new_fence(HERE)
+    async with cab(api, "stays") as stays, cab(api, "left") as left, cab(api, "comes") as comes, cab(api, "far") as far:
+        await stays.to((10.9, 50.5))
+        await left.to((10.1, 50.5))
+        await comes.to((11.5, 50.5))
+        await far.to(FAR)
+        before = await api.events()
+        changed = await api.call("PATCH", f"/v1/geofences/{fence}", {"geometry": square(10.8, 50)})
+        assert changed["properties"]["version"] == 2
+        events = (await api.events())[len(before) :]
+        assert [(event["asset"]["name"], *told([event])[0]) for event in events] == [
+            ("left", "exit", False, "fence_changed"), ("comes", "enter", False, "fence_changed"),
+        ]  # fmt: skip
+        assert [ms_of(event["fix_time"]) for event in events] == [left.time_ms, comes.time_ms]
+        await comes.to(FAR)
+        await left.to((10.9, 50.5))
+        await stays.to((10.1, 50.5))
+    ends = (await api.events())[len(before) + 2 :]
+    assert [(event["asset"]["name"], *told([event])[0]) for event in ends] == [
+        ("comes", *EXIT), ("left", *ENTER), ("stays", *EXIT),
+    ]  # fmt: skip
+
+
+async def test_a_changed_fence_stays_silent_about_an_asset_that_it_has_never_seen(api: Api) -> None:
+    async with cab(api) as bus:
+        await bus.to(IN)
+        fence = await api.new_fence(square(20, 50))
+        await api.call("PATCH", f"/v1/geofences/{fence}", {"geometry": HERE})
+        assert await api.events() == []
+        await bus.to(IN)
+    assert told(await api.events()) == [INITIAL]
+
+
+async def test_a_changed_radius_is_a_changed_shape(api: Api) -> None:
+    fence = await api.new_fence({"type": "Point", "coordinates": [10, 50]}, radius_m=1000)
+    async with cab(api) as bus:
+        await bus.to((10.02, 50))  # 1,434 m away
+        for radius_m in (2000, 1000):
+            await api.call("PATCH", f"/v1/geofences/{fence}", {"properties": {"radius_m": radius_m}})
+    assert told(await api.events()) == [("enter", False, "fence_changed"), ("exit", False, "fence_changed")]
+
+
+async def test_a_changed_quality_looks_at_the_newest_fix_that_it_admits(api: Api) -> None:
+    fence = await api.new_fence(HERE)
+    async with cab(api) as bus:
+        await bus.to(OUT)
+        await bus.to(IN, accuracy_m=5000)
+        for quality in ("all", "trusted"):
+            await api.call("PATCH", f"/v1/geofences/{fence}", {"properties": {"quality": quality}})
+    assert told(await api.events()) == [("enter", False, "fence_changed"), ("exit", False, "fence_changed")]
+
+
+async def test_a_new_name_or_the_same_shape_again_makes_no_version_and_no_event(api: Api) -> None:
+    fence = await api.new_fence(HERE, name="old", colour="red", tags=["a"])
+    async with cab(api) as bus:
+        await bus.to(IN)
+        change = {"properties": {"name": "new", "tags": ["b"], "colour": None, "floor": 2}, "geometry": HERE}
+        changed = await api.call("PATCH", f"/v1/geofences/{fence}", change)
+        assert changed["properties"] == {"name": "new", "tags": ["b"], "floor": 2, "quality": "trusted", "version": 1}
+        assert await api.call("GET", f"/v1/geofences/{fence}") == changed
+        await bus.to(OUT)
+        assert [event["geofence"]["name"] for event in await api.events()] == ["old", "new"]
+        [visit] = (await api.call("GET", f"/v1/assets/{bus.asset}/visits"))["visits"]
+        assert visit["geofence"] == {"id": fence, "name": "new"}
+
+
+async def test_a_deleted_fence_closes_its_visits_and_judges_no_more(api: Api) -> None:
+    fence, other = await api.new_fence(HERE, name="gone"), await api.new_fence(HERE)
+    async with cab(api) as inside, cab(api, "outside") as outside:
+        await inside.to(IN)
+        await outside.to(OUT)
+        await api.call("DELETE", f"/v1/geofences/{fence}", expect=204)
+        events = await api.events(f"geofence={fence}")
+        assert told(events) == [INITIAL, ("exit", False, "fence_deleted")]
+        assert ms_of(events[1]["fix_time"]) == inside.time_ms
+        await inside.to(OUT, IN)
+        await outside.to(IN)
+        assert len(await api.events(f"geofence={fence}")) == 2
+        assert len(await api.events(f"geofence={other}")) == 4
+        visits = (await api.call("GET", f"/v1/assets/{inside.asset}/visits?geofence={fence}"))["visits"]
+        assert [visit["exit_time"] is not None for visit in visits] == [True]
+    assert (await api.problem("GET", f"/v1/geofences/{fence}", expect=404))["code"] == "not_found"
+    await api.problem("PATCH", f"/v1/geofences/{fence}", {"properties": {"name": "x"}}, expect=404)
+    await api.problem("DELETE", f"/v1/geofences/{fence}", expect=404)
+    listed = await api.call("GET", "/v1/geofences")
+    assert [feature["id"] for feature in listed["features"]] == [other]
+
+
+# Many at once, and refusals ------------------------------------------------------------------------------------------
+
+
+def feature(geometry: Json, **properties: Any) -> Json:
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+@pytest.mark.parametrize("form", ["collection", "array"])
+async def test_many_fences_are_made_in_order_and_in_force_together(api: Api, form: str) -> None:
+    features = [feature(square(10 + number, 50), name=f"n{number}", tags=[f"t{number}"]) for number in range(300)]
+    features = [
+        each if number < 150 else feature(HERE, name=f"n{number}", tags=[]) for number, each in enumerate(features)
+    ]
+    body = {"type": "FeatureCollection", "features": features} if form == "collection" else features
+    made = (await api.call("POST", "/v1/geofences", body, expect=201))["geofences"]
+    assert [fence["properties"]["name"] for fence in made] == [f"n{number}" for number in range(300)]
+    async with cab(api) as bus:
+        await bus.to(IN)
+    expected = [made[0]["id"], *(fence["id"] for fence in made[150:])]
+    assert sorted(event["geofence"]["id"] for event in await api.events()) == sorted(expected)
+
+
+@pytest.mark.parametrize("form", ["collection", "array"])
+async def test_one_bad_fence_among_many_stops_them_all_and_is_named_by_its_place(api: Api, form: str) -> None:
+    bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
+    features = [feature(HERE), feature(HERE), feature(bow_tie)]
+    body = {"type": "FeatureCollection", "features": features} if form == "collection" else features
+    problem = await api.problem("POST", "/v1/geofences", body, expect=422)
+    assert (problem["code"], problem["field"]) == ("invalid_geometry", "features[2].geometry.coordinates")
+    assert (await api.call("GET", "/v1/geofences"))["features"] == []
+
+
+BAD_SHAPES: dict[str, tuple[Json, str]] = {
+    "a bow-tie": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}, "geometry.coordinates",
+    ),
+    "a ring that touches itself": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [2, 0], [0, 4], [0, 0]]]}, "geometry.coordinates",
+    ),
+    "a ring that goes back over itself": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [2, 0], [4, 4], [0, 0]]]}, "geometry.coordinates",
+    ),
+    "an unclosed ring": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}, "geometry.coordinates[0]",
+    ),
+    "three positions": ({"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [0, 0]]]}, "geometry.coordinates[0]"),
+    "a ring without area": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [2, 2], [0, 0]]]}, "geometry.coordinates",
+    ),
+    "a hole outside": (
+        {"type": "Polygon", "coordinates": [HERE["coordinates"][0], square(20, 50)["coordinates"][0]]},
+        "geometry.coordinates",
+    ),
+    "a second ring unclosed": (
+        {"type": "Polygon", "coordinates": [HERE["coordinates"][0], [[10, 50], [10.2, 50], [10.2, 50.2], [10, 50.2]]]},
+        "geometry.coordinates[1]",
+    ),
+    "overlapping parts": (
+        {"type": "MultiPolygon", "coordinates": [HERE["coordinates"], square(10.5, 50)["coordinates"]]},
+        "geometry.coordinates",
+    ),
+    "a bad part": (
+        {"type": "MultiPolygon", "coordinates": [HERE["coordinates"], [[[0, 0], [1, 0], [1, 1], [0, 1]]]]},
+        "geometry.coordinates[1][0]",
+    ),
+    "no rings": ({"type": "Polygon", "coordinates": []}, "geometry.coordinates"),
+    "no parts": ({"type": "MultiPolygon", "coordinates": []}, "geometry.coordinates"),
+    "a latitude of 91": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 91], [0, 0]]]}, "geometry.coordinates[0][2]",
+    ),
+    "a longitude of 181": (
+        {"type": "Polygon", "coordinates": [[[0, 0], [181, 0], [1, 1], [0, 0]]]}, "geometry.coordinates[0][1]",
+    ),
+    "a position of one number": (
+        {"type": "Polygon", "coordinates": [[[0], [1, 0], [1, 1], [0]]]}, "geometry.coordinates[0][0]",
+    ),
+    "a point without radius": ({"type": "Point", "coordinates": [0, 0]}, "properties.radius_m"),
+    "null": (None, "geometry"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_SHAPES)
+async def test_a_bad_shape_is_refused_with_the_place_of_its_fault(api: Api, name: str) -> None:
+    geometry, field = BAD_SHAPES[name]
+    problem = await api.problem("POST", "/v1/geofences", feature(geometry), expect=422)
+    assert (problem["code"], problem["field"]) == ("invalid_geometry", field)
+    fence = await api.new_fence(HERE)
+    await api.problem("PATCH", f"/v1/geofences/{fence}", {"geometry": geometry}, expect=422)
+    assert (await api.call("GET", f"/v1/geofences/{fence}"))["geometry"] == HERE
+
+
+@pytest.mark.parametrize("radius_m", [0, -1, 1_000_001])
+async def test_a_radius_out_of_range_is_refused(api: Api, radius_m: float) -> None:
+    circle = feature({"type": "Point", "coordinates": [0, 0]}, radius_m=radius_m)
+    assert (await api.problem("POST", "/v1/geofences", circle, expect=422))["field"] == "properties.radius_m"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "exit_margin_m",
+        "confirm_fixes",
+        "dwell_after_s",
+        "buffer_m",
+        "schedule",
+        "speed_limit_mps",
+        "assets",
+        "altitude_m",
+    ],
+)
+async def test_an_option_that_this_version_lacks_is_refused_by_name(api: Api, option: str) -> None:
+    problem = await api.problem("POST", "/v1/geofences", feature(HERE, **{option: 1}), expect=422)
+    assert problem["field"] == f"properties.{option}"
+    assert option in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "field"),
+    [
+        ({"quality": "some"}, "properties.quality"),
+        ({"name": 7}, "properties.name"),
+        ({"name": "x" * 201}, "properties.name"),
+        ({"tags": "a"}, "properties.tags"),
+        ({"tags": [""]}, "properties.tags"),
+        ({"radius_m": 5}, "properties.radius_m"),
+        ({"note": "x" * 20_000}, "properties"),
+        ({"name": "a\x00b"}, "properties.name"),
+        ({"tags": ["a\x00b"]}, "properties.tags[0]"),
+        ({"note": {"deep": ["a\x00b"]}}, "properties.note.deep[0]"),
+    ],
+    ids=lambda value: json.dumps(value)[:40],
+)
+async def test_a_bad_property_is_refused_with_its_name(api: Api, properties: Json, field: str) -> None:
+    assert (await api.problem("POST", "/v1/geofences", feature(HERE, **properties), expect=422))["field"] == field
+
+
+NO_FENCES = {
+    "": 400,
+    "{": 400,
+    '{"type":"Feature","geometry":null,"properties":{"a":' + "[" * 100_000: 400,
+    '{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,NaN],[0,0]]]}}': 400,
+    '{"type":"Feature","geometry":{"type":"Point","coordinates":[1e999,0]},"properties":{"radius_m":5}}': 422,
+    '{"type":"Feature","geometry":{"type":"LineString","coordinates":[[0,0],[1,1]]},"properties":{"a":1}}': 422,
+    '{"type":"Feature","geometry":' + "[" * 100_000: 422,
+    '{"type":"Feature"}': 422,
+    '{"type":"FeatureCollection","features":[]}': 422,
+    "[]": 422,
+    '{"type":"Pet"}': 422,
+    "7": 422,
+}
+
+
+@pytest.mark.parametrize("content", NO_FENCES, ids=lambda content: content[:60])
+async def test_a_body_that_is_no_fence_is_refused(api: Api, content: str) -> None:
+    await api.problem("POST", "/v1/geofences", data=content, expect=NO_FENCES[content])
+
+
+async def test_a_body_over_4_mib_gets_413(api: Api) -> None:
+    content = io.BytesIO(b" " * (4 * 1024 * 1024 + 1))
+    assert (await api.problem("POST", "/v1/geofences", data=content, expect=413))["code"] == "too_large"
+
+
+async def test_a_fence_of_more_than_ten_thousand_vertices_is_refused(api: Api) -> None:
+    ring = [[lon / 10_000, 0.0] for lon in range(10_000)] + [[1.0, 1.0], [0.0, 0.0]]
+    problem = await api.problem(
+        "POST", "/v1/geofences", feature({"type": "Polygon", "coordinates": [ring]}), expect=422
+    )
+    assert "10,000" in problem["detail"]
+
+
+# The whole ------------------------------------------------------------------------------------------------------------
+
+
+async def test_presence_survives_a_restart(settings: Settings, http: ClientSession) -> None:
+    async with Server(settings) as server:
+        api = Api(server.url, http)
+        await api.new_fence(HERE, name="seen")
+        await api.new_fence(HERE, name="all", quality="all")
+        async with cab(api, "bus") as bus, cab(api, "tracked before") as other:
+            await bus.to(IN)
+            await other.to(IN)
+            await api.new_fence(square(10, 50, 0.9), name="new")
+            time_ms, devices = bus.time_ms, (bus, other)
+    async with Server(settings) as server:
+        api = Api(server.url, http)
+        token = await api.call("POST", "/v1/tokens", {"name": "gateway", "kind": "gateway"}, expect=201)
+        for device in devices:
+            for seq, (lon, lat) in enumerate((IN, OUT), 2):
+                message = {"type": "fixes", "device": device.id, "stream": "S", "seq": seq}
+                fix = {"lon": lon, "lat": lat, "time": time_ms + seq}
+                await api.call("POST", "/v1/ingest", {**message, "fixes": [fix]}, token=token["token"])
+        events = await api.events()
+        for name, expected in {"seen": [INITIAL, EXIT], "all": [INITIAL, EXIT], "new": [INITIAL, EXIT]}.items():
+            for device in devices:
+                of_pair = [e for e in events if e["geofence"]["name"] == name and e["asset"]["id"] == device.asset]
+                assert told(of_pair) == expected
+
+
+@dataclass(frozen=True)
+class Version:
+    """A fence as it was in force for the batches from `first` to before `end`."""
+
+    fence: str
+    shape: Fence
+    first: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A stored fix as the database has it."""
+
+    batch: int
+    time_ms: int
+    place: Point
+    trusted: bool
+
+
+def expected_of(versions: Sequence[Version], fixes: Sequence[Judged]) -> list[tuple[int, str, bool, str | None]]:
+    """The events of one asset and one fence, by what was stored under which version."""
+    out: list[tuple[int, str, bool, str | None]] = []
+    inside = seen = False
+    newest: Judged | None = None
+    for number, version in enumerate(versions):
+        if number and seen and newest is not None:
+            now = version.shape.holds(newest.place)
+            if now != inside:
+                out.append((newest.time_ms, "enter" if now else "exit", False, "fence_changed"))
+            inside = now
+        for fix in fixes:
+            if not version.first <= fix.batch < (version.end or 1 << 60) or (
+                version.shape.trusted_only and not fix.trusted
+            ):
+                continue
+            now = version.shape.holds(fix.place)
+            if now != inside:
+                out.append((fix.time_ms, "enter" if now else "exit", now and not seen, None))
+            inside, seen, newest = now, True, fix
+    if inside and newest is not None and versions[-1].end is not None:
+        out.append((newest.time_ms, "exit", False, "fence_deleted"))
+    return out
+
+
+def _moved(fence: Fence, random_: random.Random) -> Fence:
+    """The same fence somewhere else, mostly over where it was."""
+    dx, dy = (random_.randint(-town.BLOCK // 2, town.BLOCK // 2) for _ in range(2))
+    if isinstance(fence, Round):
+        return replace(fence, centre=(fence.centre[0] + dx, fence.centre[1] + dy))
+    return replace(fence, rings=[[(x + dx, y + dy) for x, y in ring] for ring in fence.rings])
+
+
+def _feature(fence: Fence) -> Json:
+    radius = {"radius_m": fence.radius_m} if isinstance(fence, Round) else {}
+    return feature(fence.geometry(), name=fence.name, quality="trusted" if fence.trusted_only else "all", **radius)
+
+
+class Planner:
+    """Makes, moves and deletes fences, and remembers each version's shape."""
+
+    def __init__(self, api: Api, fences: Sequence[Fence], random_: random.Random) -> None:
+        self.api = api
+        self.random = random_
+        self.shapes: dict[str, list[Fence]] = {}
+        self.waiting = list(fences)
+        self.present: list[str] = []
+
+    async def run(self, streaming: "asyncio.Future[Any]") -> None:
+        while not streaming.done():
+            step = self.random.random()
+            if self.waiting and (step < 0.4 or not self.present):
+                await self._make(self.waiting.pop())
+            elif step < 0.85 or len(self.present) < 5:
+                await self._move(self.random.choice(self.present))
+            else:
+                fence = self.present.pop(self.random.randrange(len(self.present)))
+                await self.api.call("DELETE", f"/v1/geofences/{fence}", expect=204)
+
+    async def _make(self, shape: Fence) -> None:
+        made = await self.api.call("POST", "/v1/geofences", _feature(shape), expect=201)
+        self.shapes[made["id"]] = [shape]
+        self.present.append(made["id"])
+
+    async def _move(self, fence: str) -> None:
+        shape = _moved(self.shapes[fence][-1], self.random)
+        await self.api.call("PATCH", f"/v1/geofences/{fence}", {"geometry": shape.geometry()})
+        self.shapes[fence].append(shape)
+
+
+async def versions_of(connection: asyncpg.Connection, shapes: dict[str, list[Fence]]) -> dict[str, list[Version]]:
+    """When each version was in force, as the database says."""
+    rows = await connection.fetch("SELECT * FROM geofence_version ORDER BY geofence, version")
+    found: dict[str, list[Version]] = defaultdict(list)
+    for row in rows:
+        fence = f"gf_{row['geofence']}"
+        found[fence].append(Version(fence, shapes[fence][row["version"] - 1], row["from_batch"], row["to_batch"]))
+    return found
+
+
+async def judged_of(connection: asyncpg.Connection) -> dict[str, list[Judged]]:
+    """Every stored fix in event order, by asset."""
+    rows = await connection.fetch(
+        "SELECT asset, batch, fix_time, lon, lat, flags FROM position ORDER BY asset, fix_time, lon, lat, batch"
+    )
+    found: dict[str, list[Judged]] = defaultdict(list)
+    for row in rows:
+        place = round(row["lon"] * UNIT), round(row["lat"] * UNIT)
+        time_ms = round(row["fix_time"].timestamp() * 1000)
+        found[f"ast_{row['asset']}"].append(Judged(row["batch"], time_ms, place, row["flags"] == 0))
+    return found
+
+
+@pytest.mark.timeout(240)
+async def test_fences_that_change_while_fixes_stream_judge_exactly_what_was_stored_while_they_were_in_force(
+    api: Api, http: ClientSession, connection: asyncpg.Connection
+) -> None:
+    fences = town.fences(5)
+    random_ = random.Random(5)
+    random_.shuffle(fences)
+    devices = []
+    for number in range(6):
+        made = await api.new_device(f"cab {number}")
+        fixes = [step.fix() for step in town.walk(number, 250)]
+        devices.append(Device(api.url, made.token, fixes, "S", random_.randint(1, 4), 2))
+    planner = Planner(api, fences, random_)
+    streaming = asyncio.gather(*(device.run(http) for device in devices))
+    await asyncio.gather(planner.run(streaming), streaming)
+
+    versions, judged = await versions_of(connection, planner.shapes), await judged_of(connection)
+    assert sum(map(len, judged.values())) == 6 * 250
+    got: dict[tuple[str, str], list[tuple[int, str, bool, str | None]]] = defaultdict(list)
+    for event in await api.events():
+        [(type_, initial, cause)] = told([event])
+        got[event["asset"]["id"], event["geofence"]["id"]].append((ms_of(event["fix_time"]), type_, initial, cause))
+    compared = 0
+    for fence, of_fence in versions.items():
+        for asset, fixes_of in judged.items():
+            expected = expected_of(of_fence, fixes_of)
+            assert got.pop((asset, fence), []) == expected
+            compared += len(expected)
+    assert got == {}
+    assert compared > 100
+    assert max(map(len, versions.values())) > 2
+    await _visits_agree(api, list(judged))
+
+
+async def _visits_agree(api: Api, assets: Sequence[str]) -> None:
+    """Every enter opened a visit, and the next exit of that asset and fence closed it."""
+    for asset in assets:
+        expected: dict[str, list[list[Any]]] = defaultdict(list)
+        for event in await api.events(f"asset={asset}"):
+            of_fence = expected[event["geofence"]["id"]]
+            if event["type"] == "geofence.enter":
+                of_fence.append([event["fix_time"], None, event.get("initial", False)])
+            else:
+                of_fence[-1][1] = event["fix_time"]
+        got: dict[str, list[list[Any]]] = defaultdict(list)
+        for visit in await api.pages(f"/v1/assets/{asset}/visits", "visits"):
+            got[visit["geofence"]["id"]].append([visit["enter_time"], visit["exit_time"], visit.get("initial", False)])
+        assert got == expected
+
+
+async def test_visits_tell_what_the_events_tell(api: Api, http: ClientSession) -> None:
+    fences = town.fences(9)
+    body = [_feature(fence) for fence in fences]
+    await api.call("POST", "/v1/geofences", body, expect=201)
+    assets = []
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            bus = await stack.enter_async_context(cab(api, f"cab {number}"))
+            await bus.send(*(step.fix() for step in town.walk(number, 200)))
+            assets.append(bus.asset)
+    await _visits_agree(api, assets)
