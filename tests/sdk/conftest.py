@@ -34,6 +34,7 @@ class IngestServer:
             None
         )  # a close code instead of an ack
         self.gateway_devices: set[str] = set()
+        self.ignores_pings = False
         self.holds_acks = False
         self.forgets_acks = False  # stores, but never says so
         self._changed = asyncio.Condition()
@@ -89,7 +90,7 @@ class IngestServer:
         if self.refuse_status is not None:
             return web.Response(status=self.refuse_status)
         assert request.headers["Authorization"] == "Bearer secret"
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.ignores_pings)
         await socket.prepare(request)
         if not stream:  # a gateway's socket, which says for whom it speaks
             hello = await socket.receive_json()
@@ -107,6 +108,8 @@ class IngestServer:
         await self.notify()
         try:
             async for frame in socket:
+                if frame.type is WSMsgType.PING:
+                    continue
                 assert frame.type is WSMsgType.TEXT
                 await self._hear(stream, json.loads(frame.data), socket)
                 await self.notify()

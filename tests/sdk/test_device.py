@@ -23,6 +23,7 @@ from tracker.sdk import (
     RejectedFix,
     StreamTakenOver,
 )
+from tracker.sdk.link import HEARTBEAT_S
 
 Server = Any  # the class stands in conftest.py
 
@@ -374,6 +375,22 @@ async def test_a_status_is_checked_where_it_is_made(server: Server) -> None:
             device.status(battery=80)
         with pytest.raises(InvalidField, match="reason may have 200 characters"):
             device.status(reason="x" * 201)
+
+
+async def test_a_peer_that_no_longer_answers_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.sdk.device.HEARTBEAT_S", 0.1)
+    server.ignores_pings = True
+    async with open_device(server) as device:
+        await server.until(lambda: len(server.connections) == 2)
+        server.ignores_pings = False
+        await device.record(lon=1, lat=0)
+        await device.drain()
+
+    assert lons(server.fixes()) == [1]
+
+
+def test_a_dead_peer_is_noticed_within_half_a_minute() -> None:
+    assert HEARTBEAT_S + HEARTBEAT_S / 2 <= 30  # the silence before a ping, and the wait for its pong
 
 
 async def test_a_change_of_network_connects_anew_at_once(server: Server) -> None:

@@ -167,6 +167,8 @@ class Device:
         if self._own_session is not None:
             await self._own_session.close()
         await self._shelf.close()
+        for link in self._links.values():
+            link.report()
         if self._path is None and self._shelf.buffer.pending:
             log.warning("closed with %d fixes in memory that the server has not acked", self._shelf.buffer.pending)
 

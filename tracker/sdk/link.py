@@ -92,6 +92,7 @@ class Link:
         self._parts: list[asyncio.Task[None]] = []  # reader and pump of the present socket
         self._messages: deque[bytes] = deque(maxlen=64)  # results and status; over it the oldest go
         self._rejects: dict[int, Reject] = {}
+        self._outcomes: deque[tuple[int, list[Numbered]]] = deque()  # acked, and the rejected ones
         self._in_flight: deque[tuple[int, int]] = deque()  # (last seq, fixes) of each frame
         self._sent = 0
         self._acked = 0
@@ -181,6 +182,7 @@ class Link:
             # The numbers were used by a newer copy of this buffer: a restored backup, a cloned disk. Under them
             # our fixes would be taken for duplicates.
             await self._on_disk(self._buffer.renew, self._lane)
+            self._rejects.clear()
             raise Disconnected(None, "the server has later fixes of this stream; going on under a new one")
         if welcome.seq < self._settled:
             log.warning("the server acked %d of this stream but has only %d", self._settled, welcome.seq)
@@ -252,13 +254,25 @@ class Link:
 
     async def _settle(self) -> None:
         acked = self._acked
-        if acked <= self._settled:
-            return
-        rejects = {seq: self._rejects.pop(seq) for seq in sorted(self._rejects) if seq <= acked}
-        found = await self._on_disk(self._buffer.find, self._lane, rejects) if rejects else []
-        fixes = await self._on_disk(self._buffer.settle, self._lane, acked)
-        self._settled = acked
-        self._owner.settled(fixes - len(found), [(rejects[fix.seq], fix) for fix in found])
+        if acked > self._settled:
+            rejected = [seq for seq in self._rejects if seq <= acked]
+            await self._on_disk(self._settle_up_to, acked, rejected)
+            self._settled = acked
+            self.report()
+            for seq in rejected:
+                self._rejects.pop(seq, None)
+
+    def _settle_up_to(self, acked: int, rejected: list[int]) -> None:
+        """Runs where the disk may block. Its outcome is kept, because whoever waits for it may be cancelled."""
+        found = self._buffer.find(self._lane, rejected) if rejected else []
+        fixes = self._buffer.settle(self._lane, acked)
+        self._outcomes.append((fixes - len(found), found))
+
+    def report(self) -> None:
+        """Tell the device what has been settled since the last time."""
+        while self._outcomes:
+            fixes, found = self._outcomes.popleft()
+            self._owner.settled(fixes, [(self._rejects[fix.seq], fix) for fix in found])
 
     async def _speak(self, socket: Socket) -> None:
         while self._messages:
