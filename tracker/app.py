@@ -5,7 +5,6 @@ Stopping: listen no more → read no more → commit and ack what was read → c
 """
 
 import asyncio
-import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
@@ -15,6 +14,7 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from tracker import memory
 from tracker.access.accounts import Accounts
 from tracker.access.attempts import Attempts
 from tracker.access.roles import Role
@@ -207,7 +207,9 @@ class Server:
         return app
 
     def _fill(self, app: web.Application) -> None:
-        self.sockets, self.viewers, self.followers = ingest.DeviceSockets(), live.Viewers(), events.Followers()
+        closings = memory.Closings()
+        self.sockets, self.viewers = ingest.DeviceSockets(closings), live.Viewers(closings)
+        self.followers = events.Followers()
         self.access.on_revoked(self.sockets.revoked)
         for watchers in (self.viewers, self.followers):
             self.access.on_revoked(watchers.revoked)
@@ -260,20 +262,13 @@ class Server:
         await asyncio.gather(self.sockets.close(), self.viewers.close())
 
 
-def tune_memory() -> None:
-    """The collector finds next to nothing in a batch of columns and costs a third of the throughput at its defaults."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-
-
 Announce = Callable[[Server], Awaitable[Any] | None]
 
 
 async def serve(settings: Settings, until: asyncio.Event, announce: Announce) -> bool:
     """Run until the event is set. False: the server ended by itself, because something failed."""
     async with Server(settings) as server:
-        tune_memory()
+        memory.tune()
         said = announce(server)
         if said is not None:
             await said

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from tracker import memory
 from tracker.access.roles import Role
-from tracker.app import Server, listening_socket, tune_memory
+from tracker.app import Server, listening_socket
 from tracker.errors import SetupError
 from tracker.fleet.simulate import Progress, simulate
 from tracker.settings import Settings
@@ -33,7 +34,7 @@ async def demo(
         False when the server or the fleet ended by itself.
     """
     async with Server(settings) as server:
-        tune_memory()
+        memory.tune()
         token_id, token = await server.access.create_token("demonstration fleet", "api", Role.ADMIN)
         ready(server.url, await server.access.sign_in_link("demo"))
         fleet = asyncio.create_task(

@@ -33,6 +33,7 @@ from tracker.errors import (
     Unauthenticated,
     edge,
 )
+from tracker.memory import Closings
 from tracker.pipeline.admission import open_named, open_unnamed
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.stream import Lane, Source
@@ -62,8 +63,9 @@ _head = msgspec.json.Decoder(_Head)
 class DeviceSockets:
     """The open sockets of devices, to send them commands and to close them. One per server."""
 
-    def __init__(self) -> None:
+    def __init__(self, closings: Closings) -> None:
         self._sockets: set[_Socket] = set()
+        self._closings = closings
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -73,6 +75,7 @@ class DeviceSockets:
 
     def discard(self, socket: "_Socket") -> None:
         self._sockets.discard(socket)
+        self._closings.count(len(self._sockets))
 
     def send_command(self, device_id: int, command_id: int, name: str, args: dict[str, Any]) -> None:
         """To wherever the device is connected; a device that is not finds it waiting."""

@@ -22,6 +22,7 @@ from tracker.doors.keys import DATABASE, HUB
 from tracker.errors import InvalidField, SlowClient, TrackerError, edge
 from tracker.live.hub import Events, Follow, Hub, View
 from tracker.live.latest import Bounds
+from tracker.memory import Closings
 from tracker.store.database import Database
 from tracker.wire import ids
 from tracker.wire.events import event_of
@@ -77,8 +78,9 @@ _asks = msgspec.json.Decoder(_AskView | _AskFollow | _AskEvents | _AskClose)
 class Viewers:
     """The open sockets of viewers, to close those whose credential ends. One per server."""
 
-    def __init__(self) -> None:
+    def __init__(self, closings: Closings) -> None:
         self._viewers: set[_Viewer] = set()
+        self._closings = closings
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -88,6 +90,7 @@ class Viewers:
 
     def discard(self, viewer: "_Viewer") -> None:
         self._viewers.discard(viewer)
+        self._closings.count(len(self._viewers))
 
     def revoked(self, token_id: int) -> None:
         self._end([viewer for viewer in self._viewers if viewer.caller.token_id == token_id])
