@@ -32,14 +32,25 @@ class Feed:
         self.last_id, self._first_id = last_id, last_id + 1
         self._tail.clear()
 
+    def catch_up(self, last_id: int) -> None:
+        """Events up to this one are durable, though the answer to their commit was lost: the table tells of them."""
+        if last_id > self.last_id:
+            self.restart(last_id)
+            self._wake()
+
     def append(self, events: Sequence[Event]) -> None:
         """Durable events, in feed order."""
         if not events:
             return
+        if ids.number_of(ids.EVENT, events[0].id) != self.last_id + 1:
+            self._tail.clear()  # those between stand in the table only, and the tail has no holes
         for event in events:
             self.last_id = ids.number_of(ids.EVENT, event.id)
             self._tail.append((self.last_id, msgspec.json.encode(event)))
         self._first_id = self._tail[0][0]
+        self._wake()
+
+    def _wake(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
 

@@ -254,6 +254,7 @@ class Writer:
             self._publish(done)
         elif done is not None:
             self._waiting.extendleft(reversed(_split(done.batch, error) if split else [done.batch]))
+        self.publisher.catch_up(self.event)
         self.lanes.rewind(self.unfiled)
         self.ready = True
         log.info("action=writer_recovered batch=%s waiting=%s", self.committed, len(self._waiting))

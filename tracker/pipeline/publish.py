@@ -44,6 +44,14 @@ class Publisher:
     def tell(self, events: Sequence[Event]) -> None:
         """Events that are durable, and whatever else viewers and hooks should look at."""
         self.feed.append(events)
+        self._notify()
+
+    def catch_up(self, event: int) -> None:
+        """After a recovery: events up to this one are durable, told or not."""
+        self.feed.catch_up(event)
+        self._notify()
+
+    def _notify(self) -> None:
         for notice in self._on_change:
             notice()
 
