@@ -29,6 +29,7 @@ class Bench implements Surroundings {
   readonly socket = new LiveSocket(this, {
     message: (message) => this.heard.push(message),
     state: (state) => this.states.push(state),
+    opened: () => undefined,
   });
 
   get line(): Line {

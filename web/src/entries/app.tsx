@@ -62,9 +62,11 @@ const scene = new Scene(
 
 const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
   connection: (state) => {
-    const again = ui.connection.value !== 'connecting' && state === 'live';
     ui.connection.value = state;
-    if (again) void loadFences();
+  },
+  opened: (gap) => {
+    loadFences().catch(say);
+    if (gap) loadFirstEvents().catch(say);
   },
   changed: () => {
     scene.changed();
@@ -72,6 +74,7 @@ const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
   },
   event: showEvent,
   ready: () => {
+    ui.known.value = true;
     if (!store.size && !boot.bounds) void lookForFleet();
   },
 });
@@ -163,6 +166,15 @@ function showEvent(event: FeedEvent): void {
   const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
   if (event.asset.id === ui.selected.value) loadInside(event.asset.id).catch(say);
   if (event.cause || (event.geofence && !known)) fencesSoon();
+}
+
+/** As long as the page knows no event, there is no place to go on from: the subscription stands, now the beginning. */
+async function loadFirstEvents(): Promise<void> {
+  const events = await api.firstEvents();
+  const last = events.at(-1);
+  if (!last) return;
+  if (!ui.feed.value.length) session.readTo(last.id);
+  ui.appendEvents(events.toReversed());
 }
 
 async function lookForFleet(): Promise<void> {
@@ -268,7 +280,7 @@ function start(): void {
   setInterval(list, LIST_EVERY_MS);
   setInterval(() => scene.overlay.rewriteAll(), AGE_EVERY_MS);
   setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
-  loadFences().catch(say);
+  scene.begin();
   session.start();
 }
 

@@ -2,7 +2,7 @@
 
 import type { FeatureCollection, Feature } from 'geojson';
 import { Clock } from '../live/clock';
-import type { Entry } from '../live/messages';
+import type { Entry, FeedEvent } from '../live/messages';
 
 export const clock = new Clock();
 
@@ -80,6 +80,11 @@ export interface Visit {
 export async function openVisits(id: string, now: Date): Promise<Visit[]> {
   const { visits } = await get<{ visits: Visit[] }>(`/v1/assets/${part(id)}/visits?from=${now.toISOString()}`);
   return visits.filter((visit) => visit.exit_time === null);
+}
+
+/** The feed from its beginning, oldest first. */
+export async function firstEvents(): Promise<FeedEvent[]> {
+  return (await get<{ events: FeedEvent[] }>('/v1/events?limit=1000')).events;
 }
 
 export const positions = (): Promise<FeatureCollection> => get('/v1/positions');

@@ -1,6 +1,6 @@
 // What the page asks of /v1/live: one view, one followed asset, one feed. It feeds the store and reports what came.
 
-import type { Bbox, FeedEvent, ServerMessage } from './messages';
+import type { Bbox, ClientMessage, FeedEvent, ServerMessage } from './messages';
 import { type Connection, LiveSocket, type Surroundings } from './socket';
 import type { Store } from './store';
 
@@ -17,8 +17,10 @@ export interface Listener {
   /** Positions changed. */
   changed(): void;
   event(event: FeedEvent): void;
-  /** The first snapshot of the view was applied. */
+  /** A snapshot of the view was applied. */
   ready(): void;
+  /** A connection opened. `gap`: no event was ever seen, so the feed goes on from now and not from a known place. */
+  opened(gap: boolean): void;
 }
 
 export class Session {
@@ -28,6 +30,7 @@ export class Session {
   readonly #listener: Listener;
   #view: { bbox: Bbox; zoom: number } | null = null;
   #following: string | null = null;
+  #after: string | null = null;
   #heardMs = 0;
   #stopAlarm: (() => void) | null = null;
 
@@ -38,8 +41,20 @@ export class Session {
     this.#socket = new LiveSocket(around, {
       message: (message) => this.#received(message),
       state: (connection) => listener.connection(connection),
+      opened: () => listener.opened(this.#after === null),
     });
-    this.#socket.remember({ type: 'events', id: EVENTS, ...(after === null ? {} : { after }) });
+    this.#after = after;
+    this.#socket.remember(this.#events());
+  }
+
+  #events(): ClientMessage {
+    return { type: 'events', id: EVENTS, ...(this.#after === null ? {} : { after: this.#after }) };
+  }
+
+  /** Everything up to here was read: where a reconnect goes on. */
+  readTo(event: string): void {
+    this.#after = event;
+    this.#socket.remember(this.#events());
   }
 
   start(): void {
@@ -100,7 +115,7 @@ export class Session {
         this.#listener.changed();
         return;
       case 'event':
-        this.#socket.remember({ type: 'events', id: EVENTS, after: message.event.id });
+        this.readTo(message.event.id);
         this.#listener.event(message.event);
         return;
       case 'error':

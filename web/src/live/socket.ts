@@ -28,6 +28,8 @@ export interface Surroundings {
 export interface Listener {
   message(message: ServerMessage): void;
   state(connection: Connection): void;
+  /** A connection opened, the first or a later one, and every subscription was sent. */
+  opened(): void;
 }
 
 const FIRST_MS = 250;
@@ -110,6 +112,7 @@ export class LiveSocket {
     for (const name of ['connect', 'blink', 'offline']) this.#cancel(name);
     for (const message of this.#subscriptions.values()) wire.send(JSON.stringify(message));
     this.#become('live');
+    this.#listener.opened();
   }
 
   #received(data: unknown): void {

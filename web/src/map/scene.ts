@@ -104,7 +104,11 @@ export class Scene {
     map.on('mousemove', (event) => this.#hover(event));
     map.on('mouseout', () => this.#events.hover(null));
     map.on('click', (event) => this.#click(event));
-    map.once('load', () => this.#moved());
+  }
+
+  /** Says what is in view before the map has drawn anything: positions need not wait for tiles. */
+  begin(): void {
+    this.#tell();
   }
 
   #click(event: MapMouseEvent): void {

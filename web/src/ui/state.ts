@@ -59,6 +59,8 @@ export const inside = signal<{ id: string; name: string; sinceMs: number }[]>([]
 export const way = signal<Way | null>(null);
 export const feed = signal<FeedEvent[]>([]);
 export const nowMs = signal(Date.now());
+/** The first snapshot has come: an empty list means an empty view. */
+export const known = signal(false);
 export const empty = signal(false);
 export const tab = signal<Tab>('fleet');
 export const sheet = signal<Sheet>('half');
@@ -86,6 +88,12 @@ function matches(row: Row, words: string): boolean {
 export function pushEvent(event: FeedEvent): void {
   if (feed.value.some((known) => known.id === event.id)) return;
   feed.value = [event, ...feed.value].slice(0, FEED_KEPT);
+}
+
+/** Events from before those that are shown; newest first, like the feed. */
+export function appendEvents(events: readonly FeedEvent[]): void {
+  const shown = new Set(feed.value.map((event) => event.id));
+  feed.value = [...feed.value, ...events.filter((event) => !shown.has(event.id))].slice(0, FEED_KEPT);
 }
 
 export const readBoot = (): Boot => JSON.parse(document.getElementById('boot')?.textContent ?? '{}') as Boot;

@@ -4,7 +4,7 @@ import { age, speed } from '../../lib/units';
 import { act } from '../actions';
 import { Close, Search } from '../icons';
 import { WindowedList } from '../list';
-import { elsewhere, hovered, listed, listedElsewhere, nowMs, query, type Row, rows, selected } from '../state';
+import { elsewhere, hovered, known, listed, listedElsewhere, nowMs, query, type Row, rows, selected } from '../state';
 
 const ROW_PX = 52;
 const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'not heard lately' } as const;
@@ -106,6 +106,7 @@ export function Fleet() {
 }
 
 function Nothing() {
+  if (!known.value) return <p class="nothing">Asking the server where everybody is…</p>;
   if (!query.value) {
     return (
       <div class="nothing">
