@@ -63,7 +63,7 @@ async def replay(
 ) -> Progress:
     """Send a GPX or CSV file `speed` times as fast as it was recorded (None: as fast as the server takes it).
 
-    Devices are found, or made, by name with an admin token; or everything is sent with one device's token.
+    Devices are found, or made, by name with an admin token; or everything is sent with one device's token, if given.
     `shift_to_now` lets each fix carry the moment it is sent; with no speed, it moves all times so that the last is now.
 
     Raises:
@@ -94,7 +94,7 @@ async def replay(
 def _check(
     admin_token: str | None, device_token: str | None, speed: float | None, *, loop: bool, shift_to_now: bool
 ) -> None:
-    if (admin_token is None) == (device_token is None):
+    if admin_token is None and device_token is None:
         raise InvalidField(
             "a replay needs an admin token, to find and make devices, or else one device's token", field="token"
         )
@@ -110,15 +110,18 @@ async def _speaking(
     name: str, url: str, recording: Recording, admin_token: str | None, device_token: str | None
 ) -> AsyncIterator[tuple[str, Mapping[str, str | None]]]:
     """The token to send with, and the devices that it speaks for, as long as the replay lasts."""
-    if admin_token is None:
+    if device_token is not None:
         if len(recording.devices) > 1:
             raise InvalidField(
                 f"the file has {len(recording.devices)} devices, a device's token speaks for one; use an admin token",
                 field="device_token",
             )
-        yield device_token or "", {recording.devices[0]: None}
+        yield device_token, {recording.devices[0]: None}
         return
-    async with Enrolment.open(url, admin_token) as enrolment, enrolment.gateway(f"replay of {name}"[:100]) as token:
+    async with (
+        Enrolment.open(url, admin_token or "") as enrolment,
+        enrolment.gateway(f"replay of {name}"[:100]) as token,
+    ):
         yield token, dict(await enrolment.devices(recording.devices))
 
 

@@ -348,7 +348,7 @@ class Device:
         self._commands.accept(command)
 
     def configured(self, config: dict[str, Any]) -> None:
-        if config and config != self._config:  # two sockets bring the same one
+        if config != self._config:  # two sockets bring the same one
             self._config = config
             self._call(self._on_config, config)
 
