@@ -72,3 +72,12 @@ class Receiver:
         self.events[webhook_id] = event
         order.append(event["id"])
         return 204
+
+    def check(self, events: list[dict[str, Any]]) -> None:
+        """Each event of the feed came, with the feed's content, and in its order per asset."""
+        assert self.faults == []
+        listed: dict[str, list[str]] = defaultdict(list)
+        for event in events:
+            listed[event["asset"]["id"]].append(event["id"])
+        assert self.order == listed
+        assert {event["id"]: event for event in self.events.values()} == {event["id"]: event for event in events}

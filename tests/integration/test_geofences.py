@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 
 from tests.integration import town
 from tests.integration.api import Api, Json, ms_of
+from tests.integration.ledger import check_visits, feature_of
 from tests.integration.link import START_MS, Device, cab
 from tests.integration.oracle import UNIT, Fence, Point, Round, distance_m
 from tracker.app import Server
@@ -505,11 +506,6 @@ def _moved(fence: Fence, random_: random.Random) -> Fence:
     return replace(fence, rings=[[(x + dx, y + dy) for x, y in ring] for ring in fence.rings])
 
 
-def _feature(fence: Fence) -> Json:
-    radius = {"radius_m": fence.radius_m} if isinstance(fence, Round) else {}
-    return feature(fence.geometry(), name=fence.name, quality="trusted" if fence.trusted_only else "all", **radius)
-
-
 class Planner:
     """Makes, moves and deletes fences, and remembers each version's shape."""
 
@@ -532,7 +528,7 @@ class Planner:
                 await self.api.call("DELETE", f"/v1/geofences/{fence}", expect=204)
 
     async def _make(self, shape: Fence) -> None:
-        made = await self.api.call("POST", "/v1/geofences", _feature(shape), expect=201)
+        made = await self.api.call("POST", "/v1/geofences", feature_of(shape), expect=201)
         self.shapes[made["id"]] = [shape]
         self.present.append(made["id"])
 
@@ -596,28 +592,12 @@ async def test_fences_that_change_while_fixes_stream_judge_exactly_what_was_stor
     assert got == {}
     assert compared > 100
     assert max(map(len, versions.values())) > 2
-    await _visits_agree(api, list(judged))
-
-
-async def _visits_agree(api: Api, assets: Sequence[str]) -> None:
-    """Every enter opened a visit, and the next exit of that asset and fence closed it."""
-    for asset in assets:
-        expected: dict[str, list[list[Any]]] = defaultdict(list)
-        for event in await api.events(f"asset={asset}"):
-            of_fence = expected[event["geofence"]["id"]]
-            if event["type"] == "geofence.enter":
-                of_fence.append([event["fix_time"], None, event.get("initial", False)])
-            else:
-                of_fence[-1][1] = event["fix_time"]
-        got: dict[str, list[list[Any]]] = defaultdict(list)
-        for visit in await api.pages(f"/v1/assets/{asset}/visits", "visits"):
-            got[visit["geofence"]["id"]].append([visit["enter_time"], visit["exit_time"], visit.get("initial", False)])
-        assert got == expected
+    await check_visits(api, list(judged))
 
 
 async def test_visits_tell_what_the_events_tell(api: Api, http: ClientSession) -> None:
     fences = town.fences(9)
-    body = [_feature(fence) for fence in fences]
+    body = [feature_of(fence) for fence in fences]
     await api.call("POST", "/v1/geofences", body, expect=201)
     assets = []
     async with AsyncExitStack() as stack:
@@ -625,4 +605,4 @@ async def test_visits_tell_what_the_events_tell(api: Api, http: ClientSession) -
             bus = await stack.enter_async_context(cab(api, f"cab {number}"))
             await bus.send(*(step.fix() for step in town.walk(number, 200)))
             assets.append(bus.asset)
-    await _visits_agree(api, assets)
+    await check_visits(api, assets)
