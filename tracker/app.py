@@ -6,6 +6,7 @@ Stopping: listen no more → read no more → commit and ack what was read → c
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -265,8 +266,17 @@ class Server:
 Announce = Callable[[Server], Awaitable[Any] | None]
 
 
+def raise_open_files() -> None:
+    """Each device and viewer is an open file; the usual soft limit of 1,024 is reached by a small fleet."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # where the hard limit is only a word (macOS), the soft one stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(settings: Settings, until: asyncio.Event, announce: Announce) -> bool:
     """Run until the event is set. False: the server ended by itself, because something failed."""
+    raise_open_files()
     async with Server(settings) as server:
         memory.tune()
         said = announce(server)

@@ -36,15 +36,29 @@ from tracker.errors import (
 from tracker.memory import Closings
 from tracker.pipeline.admission import open_named, open_unnamed
 from tracker.pipeline.commit import Writer
+from tracker.pipeline.intake import Intake
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.database import Database
 from tracker.wire import ids
-from tracker.wire.device import Ack, Command, Config, Error, Hello, Reject, Result, Status, StreamName, Welcome
+from tracker.wire.device import (
+    Ack,
+    Command,
+    Config,
+    Error,
+    Hello,
+    Reject,
+    Result,
+    SlowDown,
+    Status,
+    StreamName,
+    Welcome,
+)
 from tracker.wire.websocket import text_frame
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 30.0
+SLOW_DOWN_EVERY_S: Final = 8.0
 UNREAD_LIMIT_BYTES: Final = 1024 * 1024  # of answers that a device has not read
 MAX_LANES: Final = 10_000  # of one socket
 SUBPROTOCOL: Final = "tracker.token."
@@ -240,8 +254,8 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
             if b'"fixes"' not in data[:64] and b'"type"' in data and _is_control(data):
                 await _control(socket, writer, database, fleet, data)
                 continue
-            while intake.full:
-                await intake.wait_room()
+            if intake.full:
+                await _hold_back(socket, intake)
             if socket.goodbye.said:
                 return  # a newer socket may have heard already where its stream stands
             intake.put(source, data)
@@ -252,6 +266,16 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
             return
         else:
             return
+
+
+async def _hold_back(socket: _Socket, intake: Intake) -> None:
+    """Read nothing until there is room; a word now and then keeps the device from taking the silence for a dead peer."""
+    while intake.full:
+        try:
+            async with asyncio.timeout(SLOW_DOWN_EVERY_S):
+                await intake.wait_room()
+        except TimeoutError:
+            socket.say(SlowDown(SLOW_DOWN_EVERY_S))
 
 
 def _is_control(data: bytes) -> bool:

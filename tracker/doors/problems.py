@@ -99,6 +99,9 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return problem_of(error)
     except RecursionError:
         return problem_of(MalformedMessage("The body is nested too deeply."))
+    except ConnectionResetError:
+        log.info("action=client_left path=%s", request.path)
+        return web.Response(status=400)  # nobody is there to read it
     except Exception as error:  # noqa: BLE001 - the top of a request: logged with its traceback, and no text leaves
         return problem(500, "internal", f"The server failed; its log has the cause as incident {_report(error)}.")
 
