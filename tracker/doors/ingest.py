@@ -6,6 +6,7 @@ of its
 answers is bounded, too.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -269,7 +270,7 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
 
 
 async def _hold_back(socket: _Socket, intake: Intake) -> None:
-    """Read nothing until there is room; a word now and then keeps the device from taking the silence for a dead peer."""
+    """Read nothing until there is room; a word now and then tells the device that the silence is no dead peer."""
     while intake.full:
         try:
             async with asyncio.timeout(SLOW_DOWN_EVERY_S):
