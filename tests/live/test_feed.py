@@ -54,13 +54,13 @@ class Followers(RuleBasedStateMachine):
             for _ in range(times):
                 found = self.feed.after(got[-1], limit)
                 if found is None:
-                    got += self.table[got[-1] : got[-1] + limit]
+                    got.extend(self.table[got[-1] : got[-1] + limit])
                     continue
                 assert len(found) <= limit
                 assert [msgspec.json.decode(text)["id"] for _, text in found] == [
                     f"evt_{number}" for number, _ in found
                 ]
-                got += [number for number, _ in found]
+                got.extend(number for number, _ in found)
                 if not found:
                     assert got[-1] >= self.feed.last_id
                     break

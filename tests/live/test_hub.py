@@ -1,0 +1,190 @@
+"""What a viewer puts together from its messages is what is there, whenever it looks and whatever happened between."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tests.domain.scenes import STEP, Mark, columns
+from tracker.domain.fleet import Asset, Fleet
+from tracker.live.feed import Feed
+from tracker.live.hub import Events, Follow, Hub, View
+from tracker.live.latest import Bounds, Latest
+
+ASSETS = 5
+TAGS = ["bus", "tram"]
+# Few places, so that assets stand on the edges of boxes; the outermost is the antimeridian.
+LONGITUDES = [-1_800_000_000, -2 * STEP, -STEP, 0, STEP, 2 * STEP, 1_800_000_000]
+LATITUDES = [-900_000_000, -STEP, 0, STEP, 900_000_000]
+places = st.tuples(st.sampled_from(LONGITUDES), st.sampled_from(LATITUDES))
+tag_sets = st.sets(st.sampled_from(TAGS)).map(frozenset)
+
+
+@dataclass
+class Page:
+    """What one viewer has on its screen."""
+
+    view: View | Follow
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    messages: int = 0
+
+    def hear(self, message: bytes | None) -> None:
+        if message is None:
+            assert self.messages > 0, "the first answer is a snapshot, even of nothing"
+            return
+        content = json.loads(message)
+        assert content["id"] == self.view.id
+        assert content["type"] == ("update" if self.messages else "snapshot")
+        assert content["clusters"] == []
+        if content["type"] == "snapshot":
+            self.shown = {}
+        else:
+            assert content["assets"] or content["remove"], "an update says something"
+        for gone in content["remove"]:
+            # Who follows may hear of the end of an asset that it was never shown.
+            assert gone in self.shown or isinstance(self.view, Follow)
+            self.shown.pop(gone, None)
+        self.shown.update({entry["id"]: entry for entry in content["assets"]})
+        assert not set(content["remove"]) & {entry["id"] for entry in content["assets"]}
+        self.messages += 1
+
+
+class Viewers(RuleBasedStateMachine):
+    """The model is where each asset is, and what it is called."""
+
+    @initialize()
+    def start(self) -> None:
+        self.fleet = Fleet()
+        for number in range(1, ASSETS + 1):
+            self.fleet.put_asset(Asset(number, f"asset {number}", frozenset(TAGS[: number % 3])))
+        self.latest = Latest(self.fleet)
+        self.hub = Hub(self.latest, Feed())
+        self.at: dict[int, Mark] = {}
+        self.clock = 0
+        self.pages: list[Page] = []
+
+    @rule(moves=st.dictionaries(st.integers(1, ASSETS + 1), places, max_size=ASSETS))
+    def a_batch_is_durable(self, moves: dict[int, tuple[int, int]]) -> None:
+        """Number ASSETS + 1 is an asset that is not in the fleet, or no longer: its fixes are stored and not shown."""
+        self.clock += 1
+        batch = [Mark(self.clock, lon, lat, asset=asset) for asset, (lon, lat) in moves.items()]
+        self.at.update({mark.asset: mark for mark in batch})
+        self.latest.put(np.array(list(moves), np.int64), columns(batch), np.arange(len(batch)))
+
+    @rule(number=st.integers(1, ASSETS), name=st.sampled_from(["a", "b"]), tags=tag_sets)
+    def an_asset_is_changed(self, number: int, name: str, tags: frozenset[str]) -> None:
+        if number in self.fleet.assets:
+            self.fleet.put_asset(Asset(number, name, tags))
+            self.latest.touch(number)
+
+    @rule(number=st.integers(1, ASSETS))
+    def an_asset_is_deleted(self, number: int) -> None:
+        self.fleet.remove_asset(number)
+        self.latest.forget(number)
+
+    @rule(corners=st.tuples(places, places), tags=tag_sets)
+    def a_view_is_opened(self, corners: tuple[tuple[int, int], tuple[int, int]], tags: frozenset[str]) -> None:
+        """West may be east of east: then the box crosses the antimeridian."""
+        (west, south), (east, north) = corners
+        bounds = Bounds(west, min(south, north), east, max(south, north))
+        self.pages.append(Page(View(len(self.pages), bounds, tags, 0.5)))
+
+    @rule(numbers=st.sets(st.integers(1, ASSETS + 2)))
+    def assets_are_followed(self, numbers: set[int]) -> None:
+        self.pages.append(Page(Follow(len(self.pages), np.array(sorted(numbers), np.int64), 0.5)))
+
+    @rule(data=st.data())
+    def somebody_looks(self, data: st.DataObject) -> None:
+        for number in data.draw(st.lists(st.integers(0, max(0, len(self.pages) - 1)), max_size=4)):
+            for page in self.pages[number : number + 1]:
+                self.look(page)
+
+    def look(self, page: Page) -> None:
+        page.hear(page.view.message(self.hub))
+        expected = {number for number in self.at if number in self.fleet.assets and self.is_wanted(page.view, number)}
+        assert set(page.shown) == {f"ast_{number}" for number in expected}
+        for number in expected:
+            check_entry(page.shown[f"ast_{number}"], self.at[number], self.fleet.assets[number])
+        assert page.view.message(self.hub) is None, "nothing has changed since"
+
+    def is_wanted(self, view: View | Follow, number: int) -> bool:
+        if isinstance(view, Follow):
+            return number in view.assets.tolist()
+        lon, lat, box = self.at[number].lon, self.at[number].lat, view.bounds
+        across = box.west <= lon <= box.east if box.west <= box.east else not box.east < lon < box.west
+        tags = self.fleet.assets[number].tags
+        return across and box.south <= lat <= box.north and (not view.tags or bool(view.tags & tags))
+
+    def teardown(self) -> None:
+        for page in getattr(self, "pages", ()):
+            self.look(page)
+
+
+def check_entry(entry: dict[str, Any], mark: Mark, about: Asset) -> None:
+    assert (entry["lon"], entry["lat"], entry["name"]) == (mark.lon / 1e7, mark.lat / 1e7, about.name)
+    assert entry["tags"] == sorted(about.tags)
+    assert entry["fix_time"] == f"1970-01-01T00:00:00.{mark.time_ms:03d}Z"
+
+
+TestViewers = Viewers.TestCase
+TestViewers.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_an_asset_that_leaves_is_removed_once() -> None:
+    hub, view = hub_with(Mark(1, 0, 0)), View(7, Bounds(-STEP, -STEP, STEP, STEP), frozenset(), 0.5)
+    page = Page(view)
+    page.hear(view.message(hub))
+    move(hub, Mark(2, 5 * STEP, 0))
+    page.hear(view.message(hub))
+    assert page.shown == {}
+    move(hub, Mark(3, 6 * STEP, 0))
+    assert view.message(hub) is None
+
+
+def hub_with(*marks: Mark) -> Hub:
+    fleet = Fleet()
+    fleet.put_asset(Asset(1, "van"))
+    hub = Hub(Latest(fleet), Feed())
+    move(hub, *marks)
+    return hub
+
+
+def move(hub: Hub, *marks: Mark) -> None:
+    numbers = np.array([mark.asset for mark in marks], np.int64)
+    hub.latest.put(numbers, columns(list(marks)), np.arange(len(marks)))
+
+
+def test_a_hundred_viewers_that_look_at_once_search_once() -> None:
+    hub = hub_with(Mark(1, 0, 0))
+    first = hub.changed_since(0)
+    assert all(hub.changed_since(0) is first for _ in range(100))
+    move(hub, Mark(2, 1, 0))
+    assert hub.changed_since(0) is not first
+
+
+def test_an_event_is_framed_for_its_subscription() -> None:
+    assert json.loads(Events(3, 0).frame(b'{"id":"evt_1"}')) == {"type": "event", "id": 3, "event": {"id": "evt_1"}}
+
+
+async def test_a_tick_comes_after_a_touch_and_touches_between_are_one() -> None:
+    hub = hub_with()
+    hub.start()
+    try:
+        for _ in range(3):
+            tick = asyncio.ensure_future(hub.wait_tick())
+            await asyncio.sleep(0)
+            assert not tick.done()
+            hub.touch()
+            hub.touch()
+            await asyncio.wait_for(tick, 5)
+    finally:
+        await hub.stop()
+
+
+async def test_stopping_what_was_never_started_is_nothing() -> None:
+    await hub_with().stop()
