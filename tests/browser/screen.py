@@ -79,11 +79,12 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         violations = [] if self.page.url == "about:blank" else await self.page.evaluate("window.violations")
+        complaints = list(self.complaints)  # closing breaks off what is being fetched, which is heard, too
         assert self._context is not None
         await self._context.close()
         if error is None:
-            assert violations == []
-            assert self.complaints == []
+            assert not violations, violations
+            assert not complaints, complaints
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning") or any(part in message.text for part in _NOT_OURS):
