@@ -42,13 +42,13 @@ class Link:
     async def fixes(self, seq: int, fixes: Sequence[Json], **more: Any) -> None:
         await self.send({"type": "fixes", "seq": seq, "fixes": list(fixes), **more})
 
-    async def receive(self) -> Json:
+    async def receive(self, within_s: float | None = ANSWER_S) -> Json:
         """The next message.
 
         Raises:
             Closed: there is none.
         """
-        message = await self.ws.receive(timeout=ANSWER_S)
+        message = await self.ws.receive(timeout=within_s)
         if message.type is not WSMsgType.TEXT:
             raise Closed(self.ws.close_code, message.extra or message.data)
         heard: Json = json.loads(message.data)

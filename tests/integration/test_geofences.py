@@ -4,10 +4,8 @@ import asyncio
 import io
 import json
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -18,7 +16,8 @@ from tests.integration import town
 from tests.integration.api import Api, Json, ms_of
 from tests.integration.ledger import check_visits, feature_of
 from tests.integration.link import START_MS, Device, cab
-from tests.integration.oracle import UNIT, Fence, Point, Round, distance_m
+from tests.integration.oracle import UNIT, Point, distance_m
+from tests.integration.planner import Planner, check_changes, judged_of
 from tracker.app import Server
 from tracker.settings import Settings
 
@@ -453,145 +452,22 @@ async def test_presence_survives_a_restart(settings: Settings, http: ClientSessi
                 assert told(of_pair) == expected
 
 
-@dataclass(frozen=True)
-class Version:
-    """A fence as it was in force for the batches from `first` to before `end`."""
-
-    fence: str
-    shape: Fence
-    first: int
-    end: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A stored fix as the database has it."""
-
-    batch: int
-    time_ms: int
-    place: Point
-    trusted: bool
-
-
-def expected_of(versions: Sequence[Version], fixes: Sequence[Judged]) -> list[tuple[int, str, bool, str | None]]:
-    """The events of one asset and one fence, by what was stored under which version."""
-    out: list[tuple[int, str, bool, str | None]] = []
-    inside = seen = False
-    newest: Judged | None = None
-    for number, version in enumerate(versions):
-        if number and seen and newest is not None:
-            now = version.shape.holds(newest.place)
-            if now != inside:
-                out.append((newest.time_ms, "enter" if now else "exit", False, "fence_changed"))
-            inside = now
-        for fix in fixes:
-            if not version.first <= fix.batch < (version.end or 1 << 60) or (
-                version.shape.trusted_only and not fix.trusted
-            ):
-                continue
-            now = version.shape.holds(fix.place)
-            if now != inside:
-                out.append((fix.time_ms, "enter" if now else "exit", now and not seen, None))
-            inside, seen, newest = now, True, fix
-    if inside and newest is not None and versions[-1].end is not None:
-        out.append((newest.time_ms, "exit", False, "fence_deleted"))
-    return out
-
-
-def _moved(fence: Fence, random_: random.Random) -> Fence:
-    """The same fence somewhere else, mostly over where it was."""
-    dx, dy = (random_.randint(-town.BLOCK // 2, town.BLOCK // 2) for _ in range(2))
-    if isinstance(fence, Round):
-        return replace(fence, centre=(fence.centre[0] + dx, fence.centre[1] + dy))
-    return replace(fence, rings=[[(x + dx, y + dy) for x, y in ring] for ring in fence.rings])
-
-
-class Planner:
-    """Makes, moves and deletes fences, and remembers each version's shape."""
-
-    def __init__(self, api: Api, fences: Sequence[Fence], random_: random.Random) -> None:
-        self.api = api
-        self.random = random_
-        self.shapes: dict[str, list[Fence]] = {}
-        self.waiting = list(fences)
-        self.present: list[str] = []
-
-    async def run(self, streaming: "asyncio.Future[Any]") -> None:
-        while not streaming.done():
-            step = self.random.random()
-            if self.waiting and (step < 0.4 or not self.present):
-                await self._make(self.waiting.pop())
-            elif step < 0.85 or len(self.present) < 5:
-                await self._move(self.random.choice(self.present))
-            else:
-                fence = self.present.pop(self.random.randrange(len(self.present)))
-                await self.api.call("DELETE", f"/v1/geofences/{fence}", expect=204)
-
-    async def _make(self, shape: Fence) -> None:
-        made = await self.api.call("POST", "/v1/geofences", feature_of(shape), expect=201)
-        self.shapes[made["id"]] = [shape]
-        self.present.append(made["id"])
-
-    async def _move(self, fence: str) -> None:
-        shape = _moved(self.shapes[fence][-1], self.random)
-        await self.api.call("PATCH", f"/v1/geofences/{fence}", {"geometry": shape.geometry()})
-        self.shapes[fence].append(shape)
-
-
-async def versions_of(connection: asyncpg.Connection, shapes: dict[str, list[Fence]]) -> dict[str, list[Version]]:
-    """When each version was in force, as the database says."""
-    rows = await connection.fetch("SELECT * FROM geofence_version ORDER BY geofence, version")
-    found: dict[str, list[Version]] = defaultdict(list)
-    for row in rows:
-        fence = f"gf_{row['geofence']}"
-        found[fence].append(Version(fence, shapes[fence][row["version"] - 1], row["from_batch"], row["to_batch"]))
-    return found
-
-
-async def judged_of(connection: asyncpg.Connection) -> dict[str, list[Judged]]:
-    """Every stored fix in event order, by asset."""
-    rows = await connection.fetch(
-        "SELECT asset, batch, fix_time, lon, lat, flags FROM position ORDER BY asset, fix_time, lon, lat, batch"
-    )
-    found: dict[str, list[Judged]] = defaultdict(list)
-    for row in rows:
-        place = round(row["lon"] * UNIT), round(row["lat"] * UNIT)
-        time_ms = round(row["fix_time"].timestamp() * 1000)
-        found[f"ast_{row['asset']}"].append(Judged(row["batch"], time_ms, place, row["flags"] == 0))
-    return found
-
-
 @pytest.mark.timeout(240)
 async def test_fences_that_change_while_fixes_stream_judge_exactly_what_was_stored_while_they_were_in_force(
     api: Api, http: ClientSession, connection: asyncpg.Connection
 ) -> None:
-    fences = town.fences(5)
     random_ = random.Random(5)
-    random_.shuffle(fences)
     devices = []
     for number in range(6):
         made = await api.new_device(f"cab {number}")
         fixes = [step.fix() for step in town.walk(number, 250)]
         devices.append(Device(api.url, made.token, fixes, "S", random_.randint(1, 4), 2))
-    planner = Planner(api, fences, random_)
+    planner = Planner(api, town.fences(5), random_)
     streaming = asyncio.gather(*(device.run(http) for device in devices))
-    await asyncio.gather(planner.run(streaming), streaming)
-
-    versions, judged = await versions_of(connection, planner.shapes), await judged_of(connection)
+    await asyncio.gather(planner.run_until(streaming), streaming)
+    judged = await judged_of(connection)
     assert sum(map(len, judged.values())) == 6 * 250
-    got: dict[tuple[str, str], list[tuple[int, str, bool, str | None]]] = defaultdict(list)
-    for event in await api.events():
-        [(type_, initial, cause)] = told([event])
-        got[event["asset"]["id"], event["geofence"]["id"]].append((ms_of(event["fix_time"]), type_, initial, cause))
-    compared = 0
-    for fence, of_fence in versions.items():
-        for asset, fixes_of in judged.items():
-            expected = expected_of(of_fence, fixes_of)
-            assert got.pop((asset, fence), []) == expected
-            compared += len(expected)
-    assert got == {}
-    assert compared > 100
-    assert max(map(len, versions.values())) > 2
+    assert await check_changes(api, connection, judged) > 100
     await check_visits(api, list(judged))
 
 

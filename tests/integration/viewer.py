@@ -32,13 +32,13 @@ class Viewer:
         await self.send(type="view", id=id_, bbox=bbox, **more)
         return await self.next("snapshot", id_)
 
-    async def receive(self) -> Json:
+    async def receive(self, within_s: float | None = WITHIN_S) -> Json:
         """The next message, applied.
 
         Raises:
             Closed: there is none.
         """
-        message = await self.ws.receive(timeout=WITHIN_S)
+        message = await self.ws.receive(timeout=within_s)
         if message.type is not WSMsgType.TEXT:
             raise Closed(self.ws.close_code, message.extra or message.data)
         heard: Json = json.loads(message.data)
@@ -76,7 +76,7 @@ class Viewer:
         """Reads on until the server closes; returns its code."""
         while True:
             try:
-                await self.receive()
+                await self.receive(within_s=None)
             except Closed as end:
                 return end.code
 
