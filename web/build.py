@@ -4,7 +4,6 @@ It owns the search for Node (the system's, else the one that the wheel nodejs-wh
 says what web/dist was made from. How the page is built is Vite's business (package.json).
 """
 
-# ruff: noqa: INP001 (a script, no package)
 import contextlib
 import hashlib
 import importlib.util

@@ -3,7 +3,6 @@
 Node is asked for only when the page is stale and the system has none, so installing from an sdist never fetches it.
 """
 
-# ruff: noqa: INP001 (a script, no package)
 import importlib.util
 from pathlib import Path
 from types import ModuleType

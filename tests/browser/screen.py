@@ -37,6 +37,7 @@ _FRAMES: Final = """
   next();
 })
 """
+_NO_SERVER: Final = ("net::", "WebSocket", "Failed to fetch")
 _NOT_OURS: Final = ("GPU stall", "GL Driver Message", "Password forms should have")
 
 
@@ -89,7 +90,7 @@ class Screen:
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning") or any(part in message.text for part in _NOT_OURS):
             return
-        if not (self.server_gone and ("net::" in message.text or "WebSocket" in message.text)):
+        if not (self.server_gone and any(part in message.text for part in _NO_SERVER)):
             self.complaints.append(message.text)
 
     async def sign_in(self) -> None:

@@ -3,7 +3,6 @@
 It owns the choice of what a street map shows. It draws nothing, and refuses to run without osmium and the extract.
 """
 
-# ruff: noqa: INP001 (a script, no package)
 import importlib.util
 import json
 import sys

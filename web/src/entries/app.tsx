@@ -65,6 +65,7 @@ const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
     ui.connection.value = state;
   },
   opened: (gap) => {
+    scene.reload();
     loadFences().catch(say);
     if (gap) loadFirstEvents().catch(say);
   },
@@ -75,7 +76,7 @@ const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
   event: showEvent,
   ready: () => {
     ui.known.value = true;
-    if (!store.size && !boot.bounds) void lookForFleet();
+    if (!store.size && !boot.bounds) lookForFleet().catch(say);
   },
 });
 
@@ -278,7 +279,7 @@ function start(): void {
     loadFences().catch(say);
   });
   setInterval(list, LIST_EVERY_MS);
-  setInterval(() => scene.overlay.rewriteAll(), AGE_EVERY_MS);
+  setInterval(() => scene.overlay.aged(), AGE_EVERY_MS);
   setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
   scene.begin();
   session.start();

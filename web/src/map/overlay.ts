@@ -1,22 +1,21 @@
 // The canvas above the map that draws everything that moves: markers, the trail, accuracy.
 //
 // Positions go to the GPU when they change; between two updates a frame costs a few uniforms. Frames are drawn with the
-// map (so nothing swims while panning) and, when the map rests, only as often as something has moved half a pixel.
+// map, so that nothing swims while panning, and by their own pace when the map rests.
 
 import type { Map as MapLibre } from 'maplibre-gl';
-import { at, share } from '../live/interp';
-import { type Asset, type Store, stateOf } from '../live/store';
+import { at } from '../live/interp';
+import { type Asset, type State, type Store, stateOf } from '../live/store';
 import { metresPerUnit, type Point } from '../lib/mercator';
 import { type Camera, cameraOf, copies, project } from './camera';
 import { layout, link, type Program, Rows } from './gl';
+import { Pace } from './pace';
 import { paletteIndex, THEMES } from './palette';
 import { CAPSULE_FRAGMENT, CAPSULE_VERTEX, MARKER_FRAGMENT, MARKER_VERTEX } from './shaders';
 import type { Theme } from './style';
 import type { Trail } from './trail';
 
 const STATES = { still: 0, moving: 1, stale: 2 } as const;
-const MOVED_PX = 0.5;
-const FRAME_MS = 16;
 /** Times on the GPU are 32-bit seconds; counting anew each half hour keeps them finer than a millisecond. */
 const EPOCH_MS = 1_800_000;
 
@@ -46,24 +45,14 @@ export class Overlay {
   #segments!: Rows;
   #corners: WebGLBuffer | null = null;
   #segmentCount = 0;
+  /** The state that each slot was last drawn with. */
+  readonly #shown: State[] = [];
   #theme: Theme = 'light';
   #emphasis: Emphasis = { selected: null, hovered: null };
   #epochMs = performance.now();
-  #frame = 0;
-  #timer = 0;
-  #drawnMs = 0;
-  /** When the last of all motions ends, and how fast the fastest is on screen; known after each change. */
-  #busyUntilMs = 0;
-  #pxPerMs = 0;
-  frames = 0;
+  readonly #pace = new Pace(() => this.draw());
 
-  constructor(
-    map: MapLibre,
-    store: Store,
-    trail: Trail,
-    companion: Companion,
-    serverNow: () => number,
-  ) {
+  constructor(map: MapLibre, store: Store, trail: Trail, companion: Companion, serverNow: () => number) {
     this.#map = map;
     this.#store = store;
     this.#trail = trail;
@@ -78,7 +67,8 @@ export class Overlay {
     this.canvas.addEventListener('webglcontextlost', (event) => event.preventDefault());
     this.canvas.addEventListener('webglcontextrestored', () => {
       this.#prepare();
-      this.rewriteAll();
+      this.#newEpoch(performance.now());
+      this.trailChanged();
     });
     map.on('render', () => this.draw());
     map.on('moveend', () => this.wake());
@@ -109,16 +99,17 @@ export class Overlay {
     this.wake();
   }
 
-  /** After an age limit was passed or the context came back: every row is written again. */
-  rewriteAll(): void {
-    for (let slot = 0; slot < this.#store.size; slot += 1) this.#store.dirty.add(slot);
-    this.trailChanged();
+  /** Markers whose state has changed by the mere passing of time are drawn anew; when none has, nothing is. */
+  aged(): void {
+    const serverNow = this.#serverNow();
+    const old = this.#store.all().filter((asset) => this.#shown[asset.slot] !== stateOf(asset, serverNow));
+    for (const asset of old) this.#store.dirty.add(asset.slot);
+    if (old.length) this.wake();
   }
 
   /** Something changed: draw soon, and find out for how long there is something to draw. */
   wake(): void {
-    this.#measure();
-    this.#schedule(0);
+    this.#pace.wake(cameraOf(this.#map), this.#store.all());
   }
 
   #prepare(): void {
@@ -133,51 +124,12 @@ export class Overlay {
     gl.enable(gl.BLEND);
   }
 
-  #measure(): void {
-    const camera = cameraOf(this.#map);
-    const now = performance.now();
-    let until = 0;
-    let fastest = 0;
-    for (const asset of this.#store.all()) {
-      const { leg } = asset;
-      if (leg.t1 <= now || !onScreen(camera, at(leg, now))) continue;
-      until = Math.max(until, leg.t1);
-      fastest = Math.max(fastest, (Math.hypot(leg.x1 - leg.x0, leg.y1 - leg.y0) * camera.scale) / (leg.t1 - leg.t0));
-    }
-    this.#busyUntilMs = until;
-    this.#pxPerMs = fastest;
-  }
-
-  #schedule(delayMs: number): void {
-    if (this.#frame) return;
-    if (delayMs > FRAME_MS) {
-      clearTimeout(this.#timer);
-      this.#timer = window.setTimeout(() => this.#schedule(0), delayMs - FRAME_MS);
-      return;
-    }
-    clearTimeout(this.#timer);
-    this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      // The map drew in this very frame, and the overlay with it.
-      if (performance.now() - this.#drawnMs > FRAME_MS / 2) this.draw();
-      this.#again();
-    });
-  }
-
-  #again(): void {
-    const now = performance.now();
-    if (now >= this.#busyUntilMs + FRAME_MS) return;
-    const untilVisible = this.#pxPerMs > 0 ? MOVED_PX / this.#pxPerMs : 1_000;
-    this.#schedule(Math.min(Math.max(untilVisible, FRAME_MS), Math.max(FRAME_MS, this.#busyUntilMs - now)));
-  }
-
   draw(): void {
     const gl = this.#gl;
     if (gl.isContextLost()) return;
     const now = performance.now();
     const camera = cameraOf(this.#map);
-    this.#drawnMs = now;
-    this.frames += 1;
+    this.#pace.drawn(now);
     const dpr = Math.min(window.devicePixelRatio || 1, 2);
     const width = Math.round(camera.width * dpr);
     const height = Math.round(camera.height * dpr);
@@ -225,6 +177,8 @@ export class Overlay {
     const { leg, entry } = asset;
     const { selected, hovered } = this.#emphasis;
     const emphasis = entry.id === selected ? 1 : entry.id === hovered ? 0.5 : 0;
+    const state = stateOf(asset, serverNow);
+    this.#shown[asset.slot] = state;
     const seconds = (ms: number) => (ms - this.#epochMs) / 1000;
     return [
       ...pair({ x: leg.x0, y: leg.y0 }),
@@ -233,7 +187,7 @@ export class Overlay {
       seconds(leg.t1),
       asset.courseFromDeg ?? asset.courseDeg ?? 0,
       asset.courseDeg ?? 0,
-      STATES[stateOf(asset, serverNow)],
+      STATES[state],
       paletteIndex(entry.tags),
       emphasis,
       this.#companion.hidden.has(entry.id) ? 1 : 0,
@@ -330,11 +284,6 @@ export class Overlay {
     }
     return best;
   }
-
-  /** Is anything gliding right now? For tests and for the follow camera. */
-  moving(asset: Asset): boolean {
-    return share(asset.leg, performance.now()) < 1;
-  }
 }
 
 /** A number as two 32-bit floats: itself rounded, and the rest. */
@@ -342,11 +291,6 @@ function pair({ x, y }: Point): [number, number, number, number] {
   const hx = Math.fround(x);
   const hy = Math.fround(y);
   return [hx, x - hx, hy, y - hy];
-}
-
-function onScreen(camera: Camera, point: Point): boolean {
-  const [x, y] = project(camera, point);
-  return x > -20 && y > -20 && x < camera.width + 20 && y < camera.height + 20;
 }
 
 function accuracyPx(asset: Asset, here: Point, camera: Camera): number {

@@ -58,6 +58,8 @@ export class Scene {
   #hovered: string | null = null;
   #following = false;
   #styled = false;
+  /** Sources with tiles that could not be fetched. */
+  readonly #faulty = new Set<string>();
   #fences: readonly Feature[] = [];
 
   constructor(store: Store, options: Options, events: Events) {
@@ -104,11 +106,21 @@ export class Scene {
     map.on('mousemove', (event) => this.#hover(event));
     map.on('mouseout', () => this.#events.hover(null));
     map.on('click', (event) => this.#click(event));
+    map.on('error', ({ error, ...where }) => {
+      if ('sourceId' in where) this.#faulty.add(String(where.sourceId));
+      console.warn(`map: ${error.message}`);
+    });
   }
 
   /** Says what is in view before the map has drawn anything: positions need not wait for tiles. */
   begin(): void {
     this.#tell();
+  }
+
+  /** The server is there again: what of the base map could not be fetched is asked for anew. */
+  reload(): void {
+    for (const source of this.#faulty) this.map.refreshTiles(source);
+    this.#faulty.clear();
   }
 
   #click(event: MapMouseEvent): void {

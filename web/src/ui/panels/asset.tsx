@@ -7,7 +7,7 @@ import { Back, Copy, Target } from '../icons';
 import { type Detail, detail, extra, following, inside, nowMs, selected, way, type Way } from '../state';
 import { Mark } from './fleet';
 
-const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'Not heard lately' } as const;
+const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'Silent' } as const;
 const CHART_WIDTH = 280;
 const CHART_HEIGHT = 44;
 

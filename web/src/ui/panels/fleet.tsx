@@ -7,7 +7,7 @@ import { WindowedList } from '../list';
 import { elsewhere, hovered, known, listed, listedElsewhere, nowMs, query, type Row, rows, selected } from '../state';
 
 const ROW_PX = 52;
-const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'not heard lately' } as const;
+const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'silent' } as const;
 
 export function Mark({ state, colour }: { state: Row['state']; colour: number }) {
   return <span class={`mark mark-${state} hue-${colour}`} aria-hidden="true" />;
