@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession, DummyCookieJar
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from tests.integration.api import ADMIN, Api
 from tests.integration.receiver import Receiver
@@ -17,8 +17,8 @@ from tracker.settings import Settings
 
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[ClientSession]:
-    """Keeps no cookies: whoever wants one sends it."""
-    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+    """Keeps no cookies: whoever wants one sends it. As many sockets as a test opens."""
+    async with ClientSession(cookie_jar=DummyCookieJar(), connector=TCPConnector(limit=0)) as session:
         yield session
 
 

@@ -17,10 +17,10 @@ import pytest_asyncio
 from aiohttp import ClientError, ClientSession, WSServerHandshakeError
 
 from tests.integration import town
-from tests.integration.api import ADMIN, WITHIN_S, Api, until
+from tests.integration.api import ADMIN, Api, until
 from tests.integration.deaf import deaf
 from tests.integration.ledger import Convoy, check_visits
-from tests.integration.link import START_MS, Closed, Device, Link, link, welcomed
+from tests.integration.link import START_MS, Closed, Device, Link, cab, link, welcomed
 from tests.integration.network import Network
 from tests.integration.oracle import UNIT
 from tests.integration.planner import Planner, check_changes, judged_of
@@ -32,6 +32,8 @@ from tracker.errors import LockLost
 from tracker.settings import Settings
 from tracker.store.journal import Journal
 from tracker.store.private import PrivateCluster
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
 
 
 @pytest_asyncio.fixture
@@ -138,7 +140,11 @@ async def test_while_the_database_is_gone_nothing_is_acked_and_everybody_is_told
             await socket.acked(1)
             await network.cut()
             await socket.fixes(2, [{"lon": 2, "lat": 2, "time": START_MS + 1}])
-            await until(lambda: _is(not server.writer.ready))
+
+            async def is_away() -> bool:
+                return not server.writer.ready
+
+            await until(is_away)
             await _everybody_is_told(api, device.token)
             assert len(socket.of_type("ack")) == 1
             assert await api.call("GET", "/healthz") == {"ok": True}
@@ -148,10 +154,6 @@ async def test_while_the_database_is_gone_nothing_is_acked_and_everybody_is_told
             await viewer.shows(1, **{device.asset: (2, 2)})
         await until(api.ready)
         assert len(await api.track(device.asset)) == 2
-
-
-async def _is(claim: object) -> object:
-    return claim
 
 
 async def _everybody_is_told(api: Api, token: str) -> None:
@@ -171,8 +173,7 @@ async def test_a_fence_whose_answer_was_lost_is_there_or_not_but_never_half(
     api: Api, http: ClientSession, superuser: asyncpg.Connection, database: str
 ) -> None:
     device = await api.new_device()
-    ring = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
-    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
+    feature = {"type": "Feature", "geometry": SQUARE, "properties": {}}
     async with welcomed(http, api.url, device.token, "S") as socket:
         answered = 0
         for round_ in range(10):
@@ -192,32 +193,35 @@ async def test_a_fence_whose_answer_was_lost_is_there_or_not_but_never_half(
     assert len(events) == len(fences)
 
 
-async def test_events_of_a_change_whose_answer_was_lost_reach_those_who_follow(
-    api: Api, http: ClientSession, server: Server, superuser: asyncpg.Connection, database: str
+async def test_what_was_committed_though_its_answer_was_lost_is_told_to_everybody_once(
+    settings: Settings, database: str, connection: asyncpg.Connection, http: ClientSession, receiver: Receiver
 ) -> None:
-    device = await api.new_device()
-    ring = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
-    fences = [await api.new_fence({"type": "Polygon", "coordinates": [ring]}) for _ in range(20)]
-    async with welcomed(http, api.url, device.token, "S") as socket, viewing(http, api.url) as viewer:
-        await viewer.send(type="events", id=1)
-        await socket.fixes(1, [{"lon": 0.5, "lat": 0.5, "time": START_MS}])
-        await socket.acked(1)
-        for fence in fences:
-            asked = asyncio.create_task(api.send("DELETE", f"/v1/geofences/{fence}"))
-            await cut_connections(superuser, database)
-            await asked
+    async with Network(database) as network, Server(replace(settings, database=network.url)) as server:
+        api = Api(server.url, http)
+        fences = [await api.new_fence(SQUARE) for _ in range(3)]
+
+        async def stored(events: int) -> None:
+            """Until the database has so many; then the way to it breaks, and is mended."""
+            await until(lambda: connection.fetchval("SELECT count(*) = $1 FROM event", events))
+            await network.cut()
+            await network.mend()
+
+        async with hooked(api, receiver), cab(api) as bus, viewing(http, api.url) as viewer:
+            await viewer.send(type="events", id=1)
+            await viewer.send(type="view", id=2, bbox=[-180, -90, 180, 90])
+            await viewer.next("snapshot", 2)
+            network.lose_answer_to(b"COMMIT")  # of a batch
+            await asyncio.gather(bus.to((0.5, 0.5)), stored(3))
+            network.lose_answer_to(b"COMMIT")  # of a deleted fence
+            deleted, _ = await asyncio.gather(api.send("DELETE", f"/v1/geofences/{fences[0]}"), stored(4))
+            assert deleted.status == 503
             await until(api.ready)
-        ring = [[5, 5], [6, 5], [6, 6], [5, 6], [5, 5]]
-        await api.new_fence({"type": "Polygon", "coordinates": [ring]})
-        await socket.fixes(2, [{"lon": 5.5, "lat": 5.5, "time": START_MS + 1}])
-        await socket.acked(2)
-        events = await api.events()
-        got: list[str] = []
-        async with asyncio.timeout(WITHIN_S):
-            while len(got) < len(events):
-                got.append((await viewer.next("event", 1))["event"]["id"])
-        assert got == [event["id"] for event in events]
-    assert server.feed.last_id == len(events)
+            await api.problem("DELETE", f"/v1/geofences/{fences[0]}", expect=404)
+            heard = [(await viewer.next("event", 1))["event"] for _ in range(4)]
+            await bus.to((5, 5))
+            heard += [(await viewer.next("event", 1))["event"] for _ in range(2)]
+            assert heard == await api.events()
+            await viewer.shows(2, **{bus.asset: (5, 5)})
 
 
 POISON = 130_000_000  # a longitude that this test's database refuses
