@@ -163,6 +163,8 @@ async def _everybody_is_told(api: Api, token: str) -> None:
     posted = await api.problem("POST", "/v1/ingest", {"lon": 1, "lat": 1}, token=token, expect=503)
     assert posted["code"] == "unavailable"
     await api.problem("GET", "/v1/devices", expect=503)
+    feature = {"type": "Feature", "geometry": SQUARE, "properties": {}}
+    await api.problem("POST", "/v1/geofences", feature, expect=503)
     with pytest.raises(WSServerHandshakeError) as refusal:
         async with link(api.http, api.url, token, "S"):
             pass
@@ -405,6 +407,43 @@ async def test_sigterm_with_many_sockets_some_of_them_dead_acks_what_was_read_an
     for device in busy:
         async with welcomed(http, api.url, device["token"], "S") as opened:
             assert [opened.welcome["seq"]] == acked[device["id"]]
+
+
+async def test_sigterm_while_the_database_is_away_ends_in_time_and_acks_nothing(
+    data_dir: Path, database: str, http: ClientSession
+) -> None:
+    async with Network(database) as network:
+        served = Served(data_dir, network.url)
+        try:
+            await served.start(http)
+            api = Api(served.url, http)
+            device = await api.new_device()
+            async with welcomed(http, api.url, device.token, "S") as socket:
+                await socket.fixes(1, [{"lon": 1, "lat": 1}])
+                await socket.acked(1)
+                await network.cut()
+                await socket.fixes(2, [{"lon": 1, "lat": 1}])
+
+                async def is_away() -> bool:
+                    return (await api.metrics())["tracker_writer_ready"] == 0
+
+                await until(is_away)
+                posting = asyncio.create_task(_posts_in_vain(api, device.token), name="post")
+                took_s, code, _ = await asyncio.gather(served.stop(), socket.closed(), posting)
+                assert code == 1001
+                assert len(socket.of_type("ack")) == 1
+            assert took_s < 10
+            await network.mend()
+            await served.start(http)
+            async with welcomed(http, api.url, device.token, "S") as socket:
+                assert socket.welcome["seq"] == 1
+        finally:
+            served.close()
+
+
+async def _posts_in_vain(api: Api, token: str) -> None:
+    with suppress(ClientError):
+        assert (await api.send("POST", "/v1/ingest", json={"lon": 1, "lat": 1}, token=token)).status == 503
 
 
 async def _closed(viewer: Any, codes: list[int | None]) -> None:
