@@ -114,7 +114,9 @@ class Writer:
         Raises:
             StoreUnavailable: too many changes wait already, or the database is away.
         """
-        if len(self._changes) >= MAX_CHANGES or self._stopping:
+        if not self.ready or self._stopping:
+            raise StoreUnavailable("the writer has no database now")
+        if len(self._changes) >= MAX_CHANGES:
             raise StoreUnavailable("too many geofence changes are waiting")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._changes.append((change, future))
