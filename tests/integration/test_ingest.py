@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
@@ -179,6 +180,78 @@ async def test_a_taken_over_stream_of_a_gateway_leaves_its_other_streams_to_the_
     async with link(http, api.url, gateway["token"]) as again:
         await again.send({"type": "hello", "device": two.id, "stream": "S"})
         assert (await again.expect("welcome"))["seq"] == 2
+
+
+class Model:
+    """One stream as the contract has it: messages apply in order, each number counts once, or never."""
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        self.stored: list[int] = []
+        self.rejected: list[int] = []
+        self.gaps = 0
+        self.pending: list[tuple[int, int]] = []  # first and last number of what was sent and not answered
+
+    def apply(self) -> None:
+        first, last = self.pending.pop(0)
+        if last <= self.cursor:
+            return
+        self.gaps += max(0, first - self.cursor - 1)
+        for number in range(max(first, self.cursor + 1), last + 1):
+            (self.rejected if is_bad(number) else self.stored).append(number)
+        self.cursor = last
+
+    def settle(self, durable: int) -> None:
+        """A welcome says how far it came; what of it was lost is to be sent again."""
+        while self.cursor < durable:
+            self.apply()
+        assert self.cursor == durable
+        self.pending.clear()
+
+
+def is_bad(number: int) -> bool:
+    return number % 17 == 0
+
+
+def numbered(first: int, last: int) -> list[Json]:
+    return [fix(number, **({"lat": 400} if is_bad(number) else {})) for number in range(first, last + 1)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_mix_of_resends_overlaps_gaps_takeovers_and_posts_stores_each_number_once(
+    api: Api, http: ClientSession, seed: int
+) -> None:
+    random_, model, device = random.Random(seed), Model(), await api.new_device()
+    async with AsyncExitStack() as sockets:
+        socket = await sockets.enter_async_context(welcomed(http, api.url, device.token, "S"))
+        for _ in range(150):
+            deed = random_.random()
+            top = max([model.cursor, *(last for _, last in model.pending)])
+            first = max(1, top + 1 + random_.choice([-9, -3, -1, 0, 0, 0, 0, 0, 2]))
+            last = first + random_.randint(0, 6)
+            if deed < 0.7:
+                await socket.fixes(first, numbered(first, last))
+                model.pending.append((first, last))
+            elif deed < 0.8 and model.pending:
+                await socket.acked(top)
+                while model.pending:
+                    model.apply()
+            elif deed < 0.9:
+                socket = await sockets.enter_async_context(welcomed(http, api.url, device.token, "S"))
+                model.settle(socket.welcome["seq"])
+            elif not model.pending:
+                message = {"type": "fixes", "stream": "S", "seq": first, "fixes": numbered(first, last)}
+                answer = await api.call("POST", "/v1/ingest", message, token=device.token)
+                model.pending.append((first, last))
+                model.apply()
+                assert answer["acks"][0]["seq"] == model.cursor
+        socket = await sockets.enter_async_context(welcomed(http, api.url, device.token, "S"))
+        model.settle(socket.welcome["seq"])
+    assert numbers(await api.track(device.asset)) == model.stored
+    rejects = (await api.call("GET", f"/v1/devices/{device.id}/rejects?limit=1000"))["rejects"]
+    assert [reject["seq"] for reject in rejects] == model.rejected
+    [stream] = (await api.call("GET", f"/v1/devices/{device.id}"))["streams"]
+    assert (stream["seq"], stream["gaps"]) == (model.cursor, model.gaps)
 
 
 # Gateways and tokens --------------------------------------------------------------------------------------------------
