@@ -142,7 +142,7 @@ class _Socket:
         transport = self.request.transport
         if not messages or transport is None or self.ws.closed:
             return
-        transport.write(b"".join(map(text_frame, messages)))
+        transport.write(text_frame(messages[0]) if len(messages) == 1 else b"".join(map(text_frame, messages)))
         if transport.get_write_buffer_size() > UNREAD_LIMIT_BYTES:
             log.warning("action=device_cut reason=unread_answers peer=%s", self.request.remote)
             transport.abort()

@@ -115,15 +115,19 @@ def _gather(sources: Sequence[Source], decoded: Decoded) -> _Gathered:
 
 
 def _take(out: _Gathered, source: Source, lane: Lane, message: Fixes, i: int, decoded: Decoded) -> None:
-    seq = lane.prepared + 1 if message.seq is None else message.seq
-    known = max(0, lane.prepared - seq + 1)  # how many of them are resends
-    fresh = message.fixes[known:]
-    if not fresh:
-        return
-    skipped = max(0, seq - lane.prepared - 1)
+    due = lane.prepared + 1
+    seq = due if message.seq is None else message.seq
+    known, skipped, fresh = 0, 0, message.fixes
+    if seq < due:
+        known = due - seq  # so many of them are resends
+        fresh = fresh[known:]
+        if not fresh:
+            return
+    elif seq > due:
+        skipped = seq - due
     lane.prepared = seq + len(message.fixes) - 1
-    before = out.cursors.get(lane, (0, 0))[1]
-    out.cursors[lane] = (lane.prepared, before + skipped)
+    before = out.cursors.get(lane)
+    out.cursors[lane] = (lane.prepared, skipped if before is None else before[1] + skipped)
     first = len(out.fixes)
     out.runs.append(_Run(source, lane, seq + known, first))
     out.fixes.extend(fresh)

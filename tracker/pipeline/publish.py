@@ -67,10 +67,11 @@ def answer(prepared: Prepared) -> None:
 
 
 def _messages(source: Source, reply: Reply, rejected: Sequence[Rejected]) -> list[bytes]:
-    messages = [msgspec.json.encode(Error(each.code, each.message)) for each in reply.errors]
-    messages += [msgspec.json.encode(_reject(source, each)) for each in rejected]
-    messages += [_ack(source, lane, seq) for lane, seq in reply.lanes.items()]
-    return messages
+    acks = [_ack(source, lane, seq) for lane, seq in reply.lanes.items()]
+    if not reply.errors and not rejected:
+        return acks
+    errors = [msgspec.json.encode(Error(each.code, each.message)) for each in reply.errors]
+    return errors + [msgspec.json.encode(_reject(source, each)) for each in rejected] + acks
 
 
 def _reject(source: Source, each: Rejected) -> Reject:

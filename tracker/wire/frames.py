@@ -67,8 +67,17 @@ _PLACEHOLDER: Final = Fix(lon=0.0, lat=0.0)
 def decode(frames: Sequence[bytes]) -> Decoded:
     """Decode frames that each hold a `fixes` message, a bare fix, an array of fixes, or NDJSON of fixes."""
     decoded = Decoded([None] * len(frames))
+    messages, decode_one = decoded.messages, _one.decode
     for i, frame in enumerate(frames):
-        _decode_one(frame, i, decoded)
+        try:
+            message = decode_one(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            _decode_otherwise(frame, i, decoded)
+            continue
+        if 0 < len(message.fixes) <= MAX_FIXES_PER_MESSAGE:
+            messages[i] = message
+        else:
+            _refuse_count(decoded, i, len(message.fixes))
     return decoded
 
 
@@ -77,8 +86,9 @@ def _refuse_count(decoded: Decoded, i: int, count: int) -> None:
     decoded.errors[i] = Refusal("bad_count", f"a message carries 1 to {MAX_FIXES_PER_MESSAGE:,} fixes, not {count:,}")
 
 
-def _decode_one(frame: bytes, i: int, decoded: Decoded) -> None:
-    for attempt in (_typed, _loose):
+def _decode_otherwise(frame: bytes, i: int, decoded: Decoded) -> None:
+    """A frame that is no ordinary message."""
+    for attempt in (_a_fix, _loose):
         try:
             decoded.messages[i] = attempt(frame, i, decoded)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -97,12 +107,9 @@ def _sentence(error: Exception) -> str:
     return str(error)[:200]
 
 
-def _typed(frame: bytes, _i: int, _decoded: Decoded) -> Fixes:
-    """The strict forms: a message, or a bare fix."""
-    try:
-        return _one.decode(frame)
-    except msgspec.ValidationError:
-        return Fixes(fixes=[_bare.decode(frame)])
+def _a_fix(frame: bytes, _i: int, _decoded: Decoded) -> Fixes:
+    """A bare fix, all of its fields as they should be."""
+    return Fixes(fixes=[_bare.decode(frame)])
 
 
 def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
