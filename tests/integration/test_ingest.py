@@ -380,6 +380,7 @@ BAD_FIXES = {
     '{"lon": 1, "lat": 2, "speed_mps": 1e999}': "not_finite",
     '{"lon": 1, "lat": 400}': "latitude_out_of_range",
     '{"lon": -180.0001, "lat": 4}': "longitude_out_of_range",
+    '{"lon": 1e308, "lat": -1e308}': "latitude_out_of_range",
     '{"lon": 1, "lat": 2, "alt_m": -12001}': "altitude_out_of_range",
     '{"lon": 1, "lat": 2, "speed_mps": -5}': "speed_out_of_range",
     '{"lon": 1, "lat": 2, "course_deg": 4000}': "course_out_of_range",

@@ -145,7 +145,7 @@ def _stamp(times_ms: np.ndarray, devices: np.ndarray, clock: Clock, now_ms: int)
 
 def _flags(seen: Observations, standby: Mask, now_ms: int) -> np.ndarray:
     """Why each fix decides nothing; 0 for a trusted one."""
-    zero = (np.rint(seen.lon * DEGREE) == 0) & (np.rint(seen.lat * DEGREE) == 0)  # as it will be stored
+    zero = (np.abs(seen.lon) <= 0.5 / DEGREE) & (np.abs(seen.lat) <= 0.5 / DEGREE)  # what will be stored as 0
     flags = np.where(zero, int(Flag.ZERO_ISLAND), 0)
     flags |= np.where(
         seen.accuracy_m > POOR_ACCURACY_OVER_M, int(Flag.POOR_ACCURACY), 0
