@@ -6,7 +6,7 @@ SELECT d.day, sum(d.n)::bigint AS fixes
 FROM (
     SELECT date_trunc('day', p.t0, 'UTC') AS day, p.n
     FROM piece p
-    WHERE p.asset = $1 AND p.t0 <= $3 AND p.t1 >= $2 AND p.t0 > $2::timestamptz - interval '1 day'
+    WHERE p.asset = $1 AND p.t0 <= $3 AND p.t1 >= $2 AND p.t0 > $2::timestamptz - interval '24 hours'
     UNION ALL
     SELECT date_trunc('day', u.time, 'UTC'), 1
     FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time) AS u (asset, time)
