@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -193,6 +194,8 @@ class Observations:
 
 
 def _column(values: list[float | None]) -> Floats:
+    if values.count(None) == len(values):  # a field that nobody sends
+        return np.full(len(values), np.nan)
     return np.array(values, dtype=np.float64)  # None becomes NaN
 
 
@@ -253,7 +256,7 @@ def checked_attributes(raw: bytes) -> bytes | None:
 def observations(fixes: Sequence[Fix], now_ms: int) -> Observations:
     """Columns of these fixes, with what is out of range marked as refused."""
     refused: dict[int, Refusal] = {}
-    columns = {name: _column([getattr(fix, name) for fix in fixes]) for name in RANGES}
+    columns = {name: _column(list(map(attrgetter(name), fixes))) for name in RANGES}
     for name, values in columns.items():
         low, high = RANGES[name]
         within: Mask = (values >= low) & (values <= high)
