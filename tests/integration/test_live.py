@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
 
-from tests.integration.api import ADMIN, WITHIN_S, Api, Json
+from tests.integration.api import ADMIN, WITHIN_S, Api
 from tests.integration.deaf import Deaf, deaf
 from tests.integration.link import START_MS, Cab, cab, link
 from tests.integration.served import Served
@@ -377,40 +377,7 @@ async def test_a_revoked_token_closes_its_sockets_with_4401(api: Api) -> None:
         await bystander.view(1, BOX)
 
 
-# Bad messages --------------------------------------------------------------------------------------------------------
-
-BAD_MESSAGES: list[Json | str | bytes] = [
-    "", "hello", "7", "[]", "{}", "[" * 10_000, b"\x00\x01", {"type": "banana", "id": 1}, {"type": "view"},
-    {"type": "view", "id": 1}, {"type": "view", "id": 1, "bbox": [1, 2, 3]}, {"type": "view", "id": 1, "bbox": "world"},
-    '{"type":"view","id":1,"bbox":[NaN,0,1,1]}', '{"type":"view","id":1,"bbox":[1e999,0,1,1]}',
-    {"type": "view", "id": 1, "bbox": [0, -91, 1, 1]}, {"type": "view", "id": 1, "bbox": [0, 2, 1, 1]},
-    {"type": "view", "id": 1, "bbox": BOX, "max_hz": 0}, {"type": "view", "id": 1, "bbox": BOX, "max_hz": 1e9},
-    {"type": "view", "id": 1, "bbox": BOX, "filter": {"tag": "x"}}, {"type": "view", "id": "x", "bbox": BOX},
-    {"type": "follow", "id": 1, "assets": ["dev_1"]},
-    {"type": "follow", "id": 1, "assets": [f"ast_{number}" for number in range(1, 1100)]},
-    {"type": "follow", "id": 1, "assets": ["ast_²"]}, {"type": "events", "id": 1, "after": "latest"},
-    {"type": "events", "id": 1, "after": "evt_" + "9" * 19}, {"type": "close"},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("message", BAD_MESSAGES, ids=lambda message: str(message)[:60])
-async def test_a_bad_message_gets_an_error_and_the_socket_stays(api: Api, message: Json | str | bytes) -> None:
-    async with view_and_cab(api) as (viewer, bus):
-        if isinstance(message, bytes):
-            await viewer.ws.send_bytes(message)
-        else:
-            await viewer.ws.send_str(message if isinstance(message, str) else json.dumps(message))
-        error = await viewer.receive()
-        assert (error["type"], bool(error["code"]), bool(error["message"])) == ("error", True, True)
-        await bus.to(IN)
-        await viewer.shows(1, **{bus.asset: IN})
-
-
-async def test_an_asset_that_there_is_not_can_be_followed_in_vain(api: Api) -> None:
-    async with viewing(api.http, api.url) as viewer:
-        for number in (999_999, 2**31, 10**17):
-            await viewer.send(type="follow", id=1, assets=[f"ast_{number}"])
-            assert (await viewer.next("snapshot", 1))["assets"] == []
+# Bounds ---------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_socket_has_a_bounded_number_of_subscriptions(api: Api) -> None:
