@@ -9,10 +9,10 @@ from tracker.errors import InvalidField
 
 MAX_FREE_FORM_BYTES: Final = 16 * 1024
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Tags = Annotated[list[Tag], Meta(max_length=64)]
-RoleName = Annotated[str, Meta(pattern="^(viewer|dispatcher|admin)$")]
+RoleName = Annotated[str, Meta(pattern="^(viewer|dispatcher|admin)\\Z")]
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):

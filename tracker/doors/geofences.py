@@ -122,7 +122,12 @@ async def get_one(request: web.Request) -> web.StreamResponse:
 async def change(request: web.Request) -> web.StreamResponse:
     """Change what is given: the geometry as a whole, the properties one by one (null removes an own one)."""
     patch = await body(request, FeaturePatch)
-    fence = _fence(request)
+    changed = await replace_fence(request.app[WRITER], _fence(request).id, lambda fence: _patched(fence, patch))
+    return _answer(feature_json(changed))
+
+
+def _patched(fence: Geofence, patch: FeaturePatch) -> Draft:
+    """The geofence in force with the patch applied."""
     merged: dict[str, Any] = {
         **fence.attributes,
         "name": fence.name,
@@ -139,10 +144,7 @@ async def change(request: web.Request) -> web.StreamResponse:
         {name: value for name, value in merged.items() if value is not None and name != "version"}
     )
     shape = _unchanged(fence, known) if patch.geometry is msgspec.UNSET else shape_of(patch.geometry, known)
-    changed = await replace_fence(
-        request.app[WRITER], fence.id, Draft(known.name, shape, known.quality, tuple(known.tags), own)
-    )
-    return _answer(feature_json(changed))
+    return Draft(known.name, shape, known.quality, tuple(known.tags), own)
 
 
 def _unchanged(fence: Geofence, known: Properties) -> Any:

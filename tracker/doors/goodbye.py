@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tracker.errors import TrackerError, edge
+from tracker.errors import StoreError, TrackerError, edge
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,10 @@ class Goodbye:
     def said(self) -> bool:
         """Whether the socket is being closed: nothing that is still read counts."""
         return self._said is not None
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._request.transport
 
     def say(self, code: int, reason: str) -> None:
         """Close with this code; the first one counts."""
@@ -61,6 +65,9 @@ class Goodbye:
             except TimeoutError:
                 if not self._reading.expired():
                     raise
+            except StoreError as error:
+                log.warning("action=socket_ended cause=%s", error)
+                self.say(edge(error).close_code, "the database is away; come again")
             except TrackerError as error:
                 self.say(edge(error).close_code, error.message)
             except ConnectionError as error:

@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics: what an operator's tools ask. They say nothing about anybody's whereabouts."""
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,8 @@ from tracker.doors.keys import DATABASE, FLEET, HUB, WRITER
 from tracker.doors.live import VIEWERS
 from tracker.errors import TrackerError
 from tracker.store.filer import Filer
+
+log = logging.getLogger(__name__)
 
 FILER: Final = web.AppKey("filer", Filer)
 
@@ -31,7 +34,8 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     try:
         await request.app[DATABASE].row("alive")
     except TrackerError as error:
-        reasons.append(error.message)
+        log.warning("action=not_ready cause=%s", error)
+        reasons.append("the database does not answer")
     body = msgspec.json.encode({"ready": not reasons, "reasons": reasons})
     return web.Response(body=body, status=503 if reasons else 200, content_type="application/json")
 

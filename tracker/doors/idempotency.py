@@ -44,6 +44,8 @@ async def idempotency_middleware(request: web.Request, handler: Handler) -> web.
         return _replay(request, await database.row("idempotent_answer", *place), asked)
     try:
         response = await handler(request)
+    except StoreError:
+        raise  # it may have been done all the same: the key stays taken, so that nothing is done twice
     except BaseException:
         await _release(request, place)
         raise

@@ -60,7 +60,7 @@ async def live_map(request: web.Request) -> web.StreamResponse:
     boot: dict[str, Any] = {
         "version": __version__,
         "user": {"name": caller.name, "role": caller.role.label if caller.role else None},
-        "event_cursor": ids.public_id(ids.EVENT, cursor) if cursor else None,
+        "event_cursor": ids.public_id(ids.EVENT, cursor),
         "recent_events": [msgspec.to_builtins(event_of(row)) for row in recent],
         "bounds": hub.latest.bounds(),
         "basemap": {

@@ -13,7 +13,7 @@ from tracker.pipeline.commit import Writer
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.database import Database, Record
 
-NAMED_BY_SERVER: Final = "server-"
+NAMED_BY_SERVER: Final = "server-"  # no device may take such a name: nothing of these streams outlives their socket
 
 
 def open_unnamed(writer: Writer, device: Device, source: Source) -> Lane:
@@ -59,7 +59,8 @@ async def open_named(
     previous, lane.source = lane.source, source
     if previous is not None and previous is not source:
         previous.on_superseded()
-        await previous.quiet()
+    for other in [user for user in lane.users if user is not source]:  # also one that was superseded before, or a POST
+        await other.quiet()
     if lane.source is not source:
         raise Superseded("a newer socket took this stream over")
     return lane

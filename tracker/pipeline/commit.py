@@ -16,12 +16,13 @@ from typing import Any, Final
 from tracker.domain.fleet import Fleet
 from tracker.domain.geofence import FenceIndex
 from tracker.domain.presence import Presence
-from tracker.errors import RefusedByDatabase, StoreUnavailable, TrackerError
+from tracker.errors import LockLost, RefusedByDatabase, StoreUnavailable, TrackerError
 from tracker.pipeline.intake import Intake, OpenBatch
 from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
+from tracker.store.database import translated
 from tracker.store.journal import Cursors, Journal, journal_rows
 from tracker.store.snapshot import Snapshot, load, restore_fleet
 from tracker.wire.frames import Refusal
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 0.2
 DRAIN_S: Final = 5.0
 REJECTS_KEPT: Final = 1_000  # of a device; the keeper prunes the table to as many
+CHANGE_TIMEOUT_S: Final = 30.0
 MAX_CHANGES: Final = 1_000  # geofence changes that wait; over it the caller is told to come again
 
 Change = Callable[["Writer"], Awaitable[Any]]
@@ -211,7 +213,9 @@ class Writer:
     async def _apply_change(self) -> None:
         change, future = self._changes.popleft()
         try:
-            outcome = await change(self)
+            with translated():
+                async with asyncio.timeout(CHANGE_TIMEOUT_S):
+                    outcome = await change(self)
         except Exception as error:
             if not future.done():
                 future.set_exception(error)
@@ -266,6 +270,8 @@ class Writer:
             try:
                 await self.journal.open()
                 await self._load()
+            except LockLost:
+                raise
             except TrackerError as error:
                 log.warning("action=writer_waits_for_database cause=%s", error)
                 await asyncio.sleep(RETRY_AFTER_S)

@@ -5,7 +5,7 @@ assets inside that are no longer, and those inside now that it had seen outside,
 Deleting one closes its visits with cause `fence_deleted`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -116,11 +116,14 @@ def _moved(writer: Writer, old: Geofence, new: Geofence) -> tuple[list[Happening
     return found + [_happening(ENTER, asset, new, newest, CHANGED) for asset in entered], inside
 
 
-async def replace_fence(writer: Writer, fence_id: int, draft: Draft) -> Geofence:
-    """Make the geofence what the draft says; a new shape or quality is a new version, other properties are not."""
+async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofence], Draft]) -> Geofence:
+    """Make the geofence what `wanted` makes of the one in force then; a new shape or quality is a new version, other
+    properties are not.
+    """
 
     async def change(writer: Writer) -> Geofence:
         old, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
+        draft = wanted(old)
         same = (
             _wkb(old.shape) == _wkb(draft.shape)
             and _radius_m(old.shape) == _radius_m(draft.shape)

@@ -3,6 +3,7 @@ here may wait.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,6 +16,8 @@ from tracker.store.snapshot import Snapshot
 from tracker.wire import ids
 from tracker.wire.device import Ack, Error, Reject
 from tracker.wire.events import Event
+
+TOLD_REJECTS: Final = 1_000  # by one batch to one source; the newest are listed at /v1/devices/{id}/rejects
 
 
 class Publisher:
@@ -29,7 +32,8 @@ class Publisher:
         """What was durable before this process began."""
         asset, columns = snapshot.positions
         self.feed.restart(snapshot.event)
-        self.latest.put(asset, columns, np.arange(len(asset)))
+        rows = np.flatnonzero([number in self.latest.fleet.assets for number in asset.tolist()])
+        self.latest.put(asset[rows], columns, rows)
 
     def publish(self, prepared: Prepared, events: Sequence[Event]) -> None:
         """Tell the world of a durable batch."""
@@ -60,7 +64,9 @@ def answer(prepared: Prepared) -> None:
     """Errors, then rejects, then one cumulative ack per stream, in one write per source."""
     rejected: dict[Source, list[Rejected]] = {}
     for each in prepared.rejected:
-        rejected.setdefault(each.source, []).append(each)
+        told = rejected.setdefault(each.source, [])
+        if len(told) < TOLD_REJECTS:
+            told.append(each)
     for source, reply in prepared.replies.items():
         source.send(_messages(source, reply, rejected.get(source, ())))
         source.settled(reply.frames)

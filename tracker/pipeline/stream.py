@@ -26,7 +26,7 @@ class Lane:
     durable: int = 0  # the last number in a committed one
     last_batch: int = -1
     source: "Source | None" = None  # the socket that speaks for it now
-    users: int = 0  # sources that may still have frames of it under way
+    users: "list[Source]" = field(default_factory=list)  # those that may still have frames of it under way
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +47,7 @@ class Source:
     def open(self, lane: Lane) -> None:
         if (lane.device.id, lane.name) not in self.lanes:
             self.lanes[lane.device.id, lane.name] = lane
-            lane.users += 1
+            lane.users.append(self)
 
     def release(self) -> None:
         """The socket ended; its streams are let go when the last of its frames is answered."""
@@ -58,7 +58,7 @@ class Source:
         if not self._released or self.queued:
             return
         for lane in self.lanes.values():
-            lane.users -= 1
+            lane.users.remove(self)
             if lane.source is self:
                 lane.source = None
         self.lanes.clear()
@@ -123,8 +123,9 @@ class Lanes:
 
     def forget_filed(self, filed_batch: int) -> None:
         """Drop the lanes that nobody uses and whose cursor the table `stream` holds by now."""
-        for key, lane in [(key, lane) for key, lane in self._lanes.items() if lane.users == 0]:
-            if lane.last_batch <= filed_batch and lane.prepared == lane.durable:
+        for key, lane in [(key, lane) for key, lane in self._lanes.items() if not lane.users]:
+            filed = lane.stream_id is None or lane.last_batch <= filed_batch
+            if filed and lane.prepared == lane.durable:
                 del self._lanes[key]
                 self.forgotten += 1
                 if lane.stream_id is not None:

@@ -19,6 +19,14 @@ Connection: TypeAlias = Any  # asyncpg.Connection: asyncpg comes without types
 STATEMENT_TIMEOUT_S = 30
 POOL_SIZE = 8
 
+# A lock dies with its connection; over a network that went dark, PostgreSQL would hold it for two hours by default.
+_NOTICED_DEAD = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+
 # Class 22 is bad data, 23 a broken constraint: the same data will be refused again.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 # InternalClientError is what asyncpg raises when PostgreSQL dies in the middle of a statement; it has no common root
@@ -62,7 +70,7 @@ async def prepare_connection(connection: Connection) -> None:
 async def connect(url: str) -> Connection:
     """One connection of one's own, for those that hold a lock by it."""
     with translated():
-        connection = await asyncpg.connect(url, command_timeout=None)
+        connection = await asyncpg.connect(url, command_timeout=None, server_settings=_NOTICED_DEAD)
         await prepare_connection(connection)
         return connection
 

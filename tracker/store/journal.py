@@ -134,6 +134,7 @@ class Journal:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Connection | None = None
+        self._term: int | None = None
 
     @property
     def connection(self) -> Connection:
@@ -145,7 +146,8 @@ class Journal:
         """Connect and take the lock, so that the last COMMIT of an earlier writer is over before anything is read.
 
         Raises:
-            LockLost: another writer still has the lock after wait_s.
+            LockLost: another writer still has the lock after wait_s, or had it since this one did: batch numbers and
+                all else that this process remembers are then another's, too.
         """
         await self.close()
         self._connection = await connect(self._url)
@@ -158,6 +160,9 @@ class Journal:
                     )
                 await asyncio.sleep(LOCK_POLL_S)
                 waited += LOCK_POLL_S
+            before, self._term = self._term, await self._connection.fetchval(sql("begin_writer_term"))
+        if before is not None and self._term != before + 1:
+            raise LockLost("Another tracker server wrote to this database meanwhile; start this one anew.")
 
     async def close(self) -> None:
         if self._connection is not None:

@@ -1,7 +1,8 @@
 """Everything the writer keeps in memory, read in one snapshot of tables and journal."""
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -15,6 +16,8 @@ from tracker.domain.presence import Newest, Presence
 from tracker.store.database import Connection, Record, translated
 from tracker.store.sql import sql
 from tracker.wire.times import to_ms
+
+LOAD_TIMEOUT_S: Final = 120.0
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class Snapshot:
 async def load(connection: Connection) -> Snapshot:
     """Read it all, in one REPEATABLE READ transaction."""
     with translated():
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async with asyncio.timeout(LOAD_TIMEOUT_S), connection.transaction(isolation="repeatable_read", readonly=True):
             feed = await connection.fetchrow(sql("load_positions_in_feed"))
             streams = {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))}
             fences = [fence_of(row) for row in await connection.fetch(sql("load_geofences"))]

@@ -18,7 +18,7 @@ TOKEN: Final = "tok"  # noqa: S105 - the prefix of an id
 ACCOUNT: Final = "usr"
 COMMAND: Final = "cmd"
 
-_SHAPE = re.compile(r"[1-9][0-9]{0,17}")
+_SHAPE = re.compile(r"0|[1-9][0-9]{0,17}")  # 0 is nobody's: "after 0" is "from the beginning"
 
 
 def public_id(kind: str, number: int) -> str:
