@@ -71,6 +71,15 @@ async def hooked(api: Api, receiver: Receiver) -> AsyncIterator[None]:
     receiver.check(events)
 
 
+@asynccontextmanager
+async def serving(served: Served, http: ClientSession) -> AsyncIterator[Served]:
+    try:
+        await served.start(http)
+        yield served
+    finally:
+        served.close()
+
+
 # The database --------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +135,30 @@ async def test_connections_cut_under_load_cost_neither_a_fix_nor_an_event(
             group.create_task(convoy.drive(http), name="convoy")
         await convoy.check()
     assert server.writer.recoveries >= 6
+
+
+@pytest.mark.timeout(240)
+async def test_a_network_that_breaks_under_load_costs_neither_a_fix_nor_an_event(
+    data_dir: Path, database: str, http: ClientSession, receiver: Receiver
+) -> None:
+    async with Network(database) as network, serving(Served(data_dir, network.url), http) as served:
+        api = Api(served.url, http)
+        convoy = Convoy(api, town.fences(14))
+        await convoy.make(cabs=8, fixes=150, random_=random.Random(14))
+
+        async def cut() -> None:
+            for part in range(1, 13):
+                while convoy.acked < part * 8 * 150 / 13:
+                    await asyncio.sleep(0.001)
+                await network.cut()
+                await network.mend()
+
+        async with hooked(api, receiver):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(cut(), name="cut")
+                group.create_task(convoy.drive(http), name="convoy")
+            await convoy.check()
+        assert (await api.metrics())["tracker_recoveries_total"] >= 12
 
 
 async def test_while_the_database_is_gone_nothing_is_acked_and_everybody_is_told_so(
@@ -412,33 +445,28 @@ async def test_sigterm_with_many_sockets_some_of_them_dead_acks_what_was_read_an
 async def test_sigterm_while_the_database_is_away_ends_in_time_and_acks_nothing(
     data_dir: Path, database: str, http: ClientSession
 ) -> None:
-    async with Network(database) as network:
-        served = Served(data_dir, network.url)
-        try:
-            await served.start(http)
-            api = Api(served.url, http)
-            device = await api.new_device()
-            async with welcomed(http, api.url, device.token, "S") as socket:
-                await socket.fixes(1, [{"lon": 1, "lat": 1}])
-                await socket.acked(1)
-                await network.cut()
-                await socket.fixes(2, [{"lon": 1, "lat": 1}])
+    async with Network(database) as network, serving(Served(data_dir, network.url), http) as served:
+        api = Api(served.url, http)
+        device = await api.new_device()
+        async with welcomed(http, api.url, device.token, "S") as socket:
+            await socket.fixes(1, [{"lon": 1, "lat": 1}])
+            await socket.acked(1)
+            await network.cut()
+            await socket.fixes(2, [{"lon": 1, "lat": 1}])
 
-                async def is_away() -> bool:
-                    return (await api.metrics())["tracker_writer_ready"] == 0
+            async def is_away() -> bool:
+                return (await api.metrics())["tracker_writer_ready"] == 0
 
-                await until(is_away)
-                posting = asyncio.create_task(_posts_in_vain(api, device.token), name="post")
-                took_s, code, _ = await asyncio.gather(served.stop(), socket.closed(), posting)
-                assert code == 1001
-                assert len(socket.of_type("ack")) == 1
-            assert took_s < 10
-            await network.mend()
-            await served.start(http)
-            async with welcomed(http, api.url, device.token, "S") as socket:
-                assert socket.welcome["seq"] == 1
-        finally:
-            served.close()
+            await until(is_away)
+            posting = asyncio.create_task(_posts_in_vain(api, device.token), name="post")
+            took_s, code, _ = await asyncio.gather(served.stop(), socket.closed(), posting)
+            assert code == 1001
+            assert len(socket.of_type("ack")) == 1
+        assert took_s < 10
+        await network.mend()
+        await served.start(http)
+        async with welcomed(http, api.url, device.token, "S") as socket:
+            assert socket.welcome["seq"] == 1
 
 
 async def _posts_in_vain(api: Api, token: str) -> None:
