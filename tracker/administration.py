@@ -11,7 +11,7 @@ import aiohttp
 
 from tracker.access.roles import Role
 from tracker.access.tokens import Access
-from tracker.errors import TrackerError
+from tracker.errors import SetupError, TrackerError
 from tracker.store.database import Database, connect
 from tracker.store.migrate import migrate
 from tracker.store.private import PrivateCluster, url_of_running
@@ -82,6 +82,8 @@ async def migrate_database(data: Path, database: str | None) -> list[str]:
 
 async def sign_in_path(data: Path, database: str | None, role: Role) -> str:
     """The path of a link that signs in once, made on the database itself: for whoever has lost every token."""
+    if database is None and not (data / "postgres" / "PG_VERSION").exists():
+        raise SetupError(f"No server has ever run on {data}; name its directory with --data.")
     async with database_url(data, database) as url:
         store = Database(url)
         await store.open()

@@ -296,9 +296,10 @@ def migrate_command(data: Data = None, database: DatabaseUrl = None) -> None:
 @app.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql_command(context: typer.Context, data: Data = None) -> None:
     """Open psql in the private database of a running server; what follows goes to psql."""
-    url = url_of_running(data or default_data_dir())
+    directory = data or default_data_dir()
+    url = url_of_running(directory)
     if url is None:
-        raise SetupError("No server runs on that data directory; start it, or name its directory with --data.")
+        raise SetupError(f"No server runs on {directory}; start it, or name its directory with --data.")
     os.execvp("psql", ["psql", url, *context.args])  # noqa: S606 - the user's own psql
 
 

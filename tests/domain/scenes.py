@@ -56,13 +56,14 @@ def columns(marks: list[Mark]) -> Columns:
     )
 
 
-def marks(assets: int = 3) -> st.SearchStrategy[Mark]:
+def marks(assets: int = 3, instants: int = 16, reach: int = REACH) -> st.SearchStrategy[Mark]:
     """Few instants, few places: many of them collide."""
+    places = st.integers(-reach, reach).map(lambda step: step * STEP)
     return st.builds(
         Mark,
-        time_ms=st.integers(-3, 12),
-        lon=steps.map(lambda step: step * STEP),
-        lat=steps.map(lambda step: step * STEP),
+        time_ms=st.integers(-3, instants - 4),
+        lon=places,
+        lat=places,
         asset=st.integers(1, assets),
         device=st.integers(1, 2),
         flags=st.sampled_from([0, 0, 0, 2, 8]),

@@ -320,7 +320,8 @@ def known(*each: Lane) -> Lanes:
 def test_a_lane_is_forgotten_when_the_table_knows_it_and_nobody_needs_it(
     users: int, last_batch: int, prepared: int, durable: int, filed: int, kept: bool
 ) -> None:
-    each = Lane(Device(1, "", 1), "s1", 101, prepared=prepared, durable=durable, last_batch=last_batch, users=users)
+    each = Lane(Device(1, "", 1), "s1", 101, prepared=prepared, durable=durable, last_batch=last_batch)
+    each.users = [source() for _ in range(users)]
     lanes = known(each)
     lanes.forget_filed(filed)
     assert (lanes.get(1, "s1") is each) is kept

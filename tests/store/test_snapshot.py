@@ -95,7 +95,7 @@ def assert_same(memory: Sight, read: Sight) -> None:
 @store_settings
 @given(
     shapes=st.lists(st.tuples(scenes.shapes, scenes.qualities, st.integers(1, 3)), max_size=4),
-    batches=st.lists(st.lists(scenes.marks(), max_size=8), max_size=5),
+    batches=st.lists(st.lists(scenes.marks(assets=2, instants=3, reach=1), max_size=8), max_size=5),
     filings=st.sets(st.integers(0, 4)),
 )
 async def test_what_is_read_is_what_was_known(

@@ -27,6 +27,9 @@ _NOTICED_DEAD = {
     "tcp_user_timeout": "20000",
 }
 
+# uvloop has no error of its own for a write to a connection that was lost a moment ago: a RuntimeError that ends so.
+_CLOSED = "the handler is closed"
+
 # Class 22 is bad data, 23 a broken constraint: the same data will be refused again.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 # InternalClientError is what asyncpg raises when PostgreSQL dies in the middle of a statement; it has no common root
@@ -52,6 +55,10 @@ def translated() -> Iterator[None]:
         yield
     except _REFUSED as error:
         raise RefusedByDatabase(f"the database refused the data: {error}") from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise StoreUnavailable(f"the connection to the database was lost: {error}") from error
     except _AWAY as error:
         raise StoreUnavailable(f"the database does not answer: {type(error).__name__}: {error}") from error
 

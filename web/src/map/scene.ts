@@ -18,6 +18,7 @@ import { Trail, type TrailFix } from './trail';
 const VIEW_PAD = 0.25;
 const VIEW_QUIET_MS = 150;
 const VIEW_LATEST_MS = 600;
+const ASK_AGAIN_MS = 5_000;
 const ZOOM_STEP = 0.75;
 const CLOSE_ZOOM = 15.5;
 const PICK_MOUSE_PX = 16;
@@ -60,6 +61,7 @@ export class Scene {
   #styled = false;
   /** Sources with tiles that could not be fetched. */
   readonly #faulty = new Set<string>();
+  #again: ReturnType<typeof setTimeout> | undefined;
   #fences: readonly Feature[] = [];
 
   constructor(store: Store, options: Options, events: Events) {
@@ -107,7 +109,10 @@ export class Scene {
     map.on('mouseout', () => this.#events.hover(null));
     map.on('click', (event) => this.#click(event));
     map.on('error', ({ error, ...where }) => {
-      if ('sourceId' in where) this.#faulty.add(String(where.sourceId));
+      if ('sourceId' in where) {
+        this.#faulty.add(String(where.sourceId));
+        this.#again ??= setTimeout(() => this.reload(), ASK_AGAIN_MS);
+      }
       console.warn(`map: ${error.message}`);
     });
   }
@@ -117,8 +122,10 @@ export class Scene {
     this.#tell();
   }
 
-  /** The server is there again: what of the base map could not be fetched is asked for anew. */
+  /** The server is there again, or a while has passed: what of the base map could not be fetched is asked for anew. */
   reload(): void {
+    clearTimeout(this.#again);
+    this.#again = undefined;
     for (const source of this.#faulty) this.map.refreshTiles(source);
     this.#faulty.clear();
   }
