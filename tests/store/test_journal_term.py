@@ -19,8 +19,10 @@ async def writing(url: str) -> AsyncIterator[Journal]:
 
 async def test_a_second_writer_waits_in_vain(database: str) -> None:
     async with writing(database):
+        second = Journal(database)
         with pytest.raises(LockLost, match="Another tracker server writes"):
-            await Journal(database).open(wait_s=0.2)
+            await second.open(wait_s=0.2)
+        await second.close()
 
 
 async def test_a_writer_that_lost_its_connection_goes_on_when_nobody_wrote_meanwhile(database: str) -> None:
