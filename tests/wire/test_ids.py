@@ -13,7 +13,7 @@ KINDS = [
 ]
 
 
-@given(st.sampled_from(KINDS), st.integers(1, 10**18 - 1))
+@given(st.sampled_from(KINDS), st.integers(0, 10**18 - 1))
 def test_an_id_is_read_as_it_was_given(kind: str, number: int) -> None:
     text = ids.public_id(kind, number)
     assert ids.number_of(kind, text) == number
@@ -31,7 +31,7 @@ def test_every_kind_has_its_own_prefix() -> None:
     "text",
     [
         *("", "ast", "ast_", "_5", "5", "AST_5", "ast__5", "ast_1_2", "x_ast_5", "dev_5", "ast_5\x00"),
-        *("ast_0", "ast_05", "ast_-5", "ast_+5", "ast_5 ", " ast_5", "ast_5\n", "ast_5.0", "ast_²", "ast_٣"),
+        *("ast_00", "ast_05", "ast_-5", "ast_+5", "ast_5 ", " ast_5", "ast_5\n", "ast_5.0", "ast_²", "ast_٣"),
         *("ast_" + "9" * 19, "ast_" + "9" * 5_000, 5, None, True, ["ast_5"], b"ast_5"),
     ],
 )
