@@ -3,8 +3,8 @@
 SELECT pg_try_advisory_lock($1)
 
 -- name: begin_writer_term
--- Counts whoever took the lock.
-UPDATE filed SET term = term + 1 RETURNING term
+-- Counts each change of whoever has the lock.
+UPDATE filed SET term = term + (writer IS DISTINCT FROM $1)::int, writer = $1 RETURNING term
 
 -- name: record_events
 SELECT record_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,

@@ -38,3 +38,16 @@ async def test_a_writer_believes_nothing_it_remembers_when_another_one_wrote_mea
             pass
         with pytest.raises(LockLost, match="meanwhile; start this one anew"):
             await journal.open(wait_s=10)
+
+
+async def test_a_writer_whose_taking_of_the_lock_was_never_answered_goes_on(database: str) -> None:
+    """The connection was cut between the database's doing and its word."""
+    journal = Journal(database)
+    await journal.open(wait_s=5)
+    unheard = Journal(database)
+    unheard._name = journal._name
+    await journal.close()
+    await unheard.open(wait_s=5)
+    await unheard.close()
+    await journal.open(wait_s=5)
+    await journal.close()

@@ -6,6 +6,7 @@ A batch is stored as one row of parallel arrays for each bucket of assets that i
 import asyncio
 import io
 import logging
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -134,6 +135,7 @@ class Journal:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Connection | None = None
+        self._name = uuid.uuid4()
         self._term: int | None = None
 
     @property
@@ -160,8 +162,8 @@ class Journal:
                     )
                 await asyncio.sleep(LOCK_POLL_S)
                 waited += LOCK_POLL_S
-            before, self._term = self._term, await self._connection.fetchval(sql("begin_writer_term"))
-        if before is not None and self._term != before + 1:
+            before, self._term = self._term, await self._connection.fetchval(sql("begin_writer_term"), self._name)
+        if before is not None and self._term != before:
             raise LockLost("Another tracker server wrote to this database meanwhile; start this one anew.")
 
     async def close(self) -> None:
