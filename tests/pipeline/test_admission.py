@@ -1,0 +1,193 @@
+"""Opening streams: where they stand, and who speaks for them, with the real tables and writer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.pipeline.world import Socket, numbered
+from tests.store.batches import make_fleet
+from tracker.domain.fleet import Fleet
+from tracker.errors import Superseded
+from tracker.live.feed import Feed
+from tracker.live.latest import Latest
+from tracker.pipeline.admission import open_named, open_unnamed
+from tracker.pipeline.commit import Writer
+from tracker.pipeline.intake import Intake
+from tracker.pipeline.publish import Publisher
+from tracker.pipeline.stream import Lane, Lanes
+from tracker.store.database import Database
+from tracker.store.filer import Filer
+from tracker.store.journal import Journal
+
+
+class Slow(Database):
+    """A database whose answers are a while on their way; what happens meanwhile is up to the test."""
+
+    meanwhile: Callable[[], Any] | None = None
+
+    async def row(self, name: str, *args: Any) -> Any:
+        found = await super().row(name, *args)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return found
+
+
+class Node:
+    """A writer and its filer."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Slow(url)
+        fleet = Fleet()
+        self.writer = Writer(Journal(url), fleet, Intake(), Lanes(), Publisher(Latest(fleet), Feed()))
+        self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
+
+    async def start(self) -> None:
+        await self.database.open()
+        await self.writer.start()
+        await self.filer._open()
+        await self.filer._keep_house()
+
+    async def stop(self) -> None:
+        await self.filer.stop()
+        await self.writer.stop()
+        await self.database.close()
+
+    async def open(self, socket: Socket, name: str = "live", device: int = 1, *, take_over: bool = True) -> Lane:
+        about = self.writer.fleet.devices[device]
+        lane = await open_named(self.writer, self.database, about, name, socket.source, take_over=take_over)
+        socket.source.default = lane
+        return lane
+
+    async def send(self, socket: Socket, frame: bytes) -> None:
+        self.writer.intake.put(socket.source, frame)
+        await socket.source.quiet()
+
+    async def file(self) -> None:
+        await self.filer.file_due(at_fixes=0)
+
+
+@pytest.fixture
+async def node(database: str) -> AsyncIterator[Node]:
+    made = Node(database)
+    await made.database.open()
+    async with made.database.connection() as connection:
+        await make_fleet(connection, streams=0)
+    await made.database.close()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_stream_stands_where_it_was_left(node: Node) -> None:
+    socket = Socket()
+    lane = await node.open(socket)
+    assert (lane.name, lane.prepared, lane.durable) == ("live", 0, 0)
+    await node.send(socket, numbered(101, 1, 5))
+    socket.source.release()
+    assert (await node.open(Socket())) is lane, "what is not filed is known by memory alone"
+    assert lane.durable == 5
+
+
+@pytest.mark.parametrize("filed", [False, True])
+async def test_a_stream_stands_where_it_was_left_after_a_start(node: Node, database: str, filed: bool) -> None:
+    socket = Socket()
+    await node.open(socket)
+    await node.send(socket, numbered(101, 1, 5))
+    if filed:
+        await node.file()
+    await node.stop()
+    again = Node(database)
+    await again.start()
+    try:
+        lane = await again.open(Socket())
+        assert (lane.prepared, lane.durable) == (5, 5)
+    finally:
+        await again.stop()
+
+
+async def test_streams_are_of_their_device_and_name(node: Node) -> None:
+    gateway = Socket(gateway=True)
+    lanes = [
+        await node.open(gateway, name, device)
+        for device, name in ((1, "live"), (2, "live"), (1, "backlog"), (1, "live"))
+    ]
+    assert lanes[0] is lanes[3]
+    assert len({lane.stream_id for lane in lanes}) == 3
+
+
+async def test_what_is_filed_while_a_stream_is_opened_is_not_forgotten(node: Node) -> None:
+    """Its row was read before the filer moved the cursor into it, and memory let go of it after."""
+    first = Socket()
+    await node.open(first)
+    await node.send(first, numbered(101, 1, 5))
+    first.source.release()
+    node.database.meanwhile = node.file
+    lane = await node.open(Socket())
+    assert (lane.prepared, lane.durable) == (5, 5)
+
+
+async def test_a_newer_socket_is_welcome_when_nothing_of_the_older_is_under_way(node: Node) -> None:
+    old, new = Socket(), Socket()
+    lane = await node.open(old)
+    old.source.queued += 1  # a frame that the writer has not answered yet
+    opening = asyncio.ensure_future(node.open(new))
+    while lane.source is not new.source:
+        await asyncio.sleep(0)
+    assert old.superseded
+    assert not opening.done()
+    old.source.settled(1)
+    assert await opening is lane
+
+
+async def test_the_newest_of_three_sockets_has_the_stream(node: Node) -> None:
+    sockets = [Socket(), Socket(), Socket()]
+    lane = await node.open(sockets[0])
+    sockets[0].source.queued += 1
+    second = asyncio.ensure_future(node.open(sockets[1]))
+    while lane.source is not sockets[1].source:
+        await asyncio.sleep(0)
+    third = asyncio.ensure_future(node.open(sockets[2]))
+    while lane.source is not sockets[2].source:
+        await asyncio.sleep(0)
+    sockets[0].source.settled(1)
+    with pytest.raises(Superseded):
+        await second
+    assert await third is lane
+    assert [socket.superseded for socket in sockets] == [True, True, False]
+
+
+async def test_a_post_uses_a_stream_and_ends_nobodys_socket(node: Node) -> None:
+    socket, post = Socket(), Socket(gateway=True)
+    lane = await node.open(socket)
+    assert await node.open(post, take_over=False) is lane
+    assert lane.source is socket.source
+    await node.send(post, numbered(101, 1, 2))
+    post.source.release()
+    assert not socket.superseded
+    await node.send(socket, numbered(101, 1, 3, stream="live"))
+    assert [message["seq"] for message in socket.of("ack")] == [3]
+
+
+async def test_a_stream_named_by_the_server_counts_from_one_and_ends_with_its_socket(node: Node) -> None:
+    names = set()
+    for _ in range(2):
+        socket = Socket()
+        lane = open_unnamed(node.writer, node.writer.fleet.devices[1], socket.source)
+        socket.source.default = lane
+        names.add(lane.name)
+        await node.send(socket, json.dumps({"lon": 1, "lat": 2}).encode())
+        await node.send(socket, json.dumps([{"lon": 1, "lat": 2}, {"lon": 1, "lat": 2}]).encode())
+        assert [message["seq"] for message in socket.of("ack")] == [1, 3]
+        socket.source.release()
+    assert len(names) == 2
+    await node.file()
+    assert len(node.writer.lanes) == 0
+
+
+async def test_each_opening_has_a_session_of_its_own(node: Node) -> None:
+    sessions = [(await node.open(Socket())).session for _ in range(3)]
+    assert sessions == sorted(set(sessions))
