@@ -2,84 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.pipeline.node import Node, running, settle
 from tests.pipeline.world import Socket, numbered
-from tests.store.batches import make_fleet
-from tracker.domain.fleet import Fleet
 from tracker.errors import Superseded
-from tracker.live.feed import Feed
-from tracker.live.latest import Latest
-from tracker.pipeline.admission import open_named, open_unnamed
-from tracker.pipeline.commit import Writer
-from tracker.pipeline.intake import Intake
-from tracker.pipeline.publish import Publisher
-from tracker.pipeline.stream import Lane, Lanes
-from tracker.store.database import Database
-from tracker.store.filer import Filer
-from tracker.store.journal import Journal
-
-
-class Slow(Database):
-    """A database whose answers are a while on their way; what happens meanwhile is up to the test."""
-
-    meanwhile: Callable[[], Any] | None = None
-
-    async def row(self, name: str, *args: Any) -> Any:
-        found = await super().row(name, *args)
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            await meanwhile()
-        return found
-
-
-class Node:
-    """A writer and its filer."""
-
-    def __init__(self, url: str) -> None:
-        self.database = Slow(url)
-        fleet = Fleet()
-        self.writer = Writer(Journal(url), fleet, Intake(), Lanes(), Publisher(Latest(fleet), Feed()))
-        self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
-
-    async def start(self) -> None:
-        await self.database.open()
-        await self.writer.start()
-        await self.filer._open()
-        await self.filer._keep_house()
-
-    async def stop(self) -> None:
-        await self.filer.stop()
-        await self.writer.stop()
-        await self.database.close()
-
-    async def open(self, socket: Socket, name: str = "live", device: int = 1, *, take_over: bool = True) -> Lane:
-        about = self.writer.fleet.devices[device]
-        lane = await open_named(self.writer, self.database, about, name, socket.source, take_over=take_over)
-        socket.source.default = lane
-        return lane
-
-    async def send(self, socket: Socket, frame: bytes) -> None:
-        self.writer.intake.put(socket.source, frame)
-        await socket.source.quiet()
-
-    async def file(self) -> None:
-        await self.filer.file_due(at_fixes=0)
+from tracker.pipeline.admission import open_unnamed
 
 
 @pytest.fixture
 async def node(database: str) -> AsyncIterator[Node]:
-    made = Node(database)
-    await made.database.open()
-    async with made.database.connection() as connection:
-        await make_fleet(connection, streams=0)
-    await made.database.close()
-    await made.start()
-    yield made
-    await made.stop()
+    await settle(database)
+    async with running(database) as made:
+        yield made
 
 
 async def test_a_stream_stands_where_it_was_left(node: Node) -> None:
@@ -100,13 +37,9 @@ async def test_a_stream_stands_where_it_was_left_after_a_start(node: Node, datab
     if filed:
         await node.file()
     await node.stop()
-    again = Node(database)
-    await again.start()
-    try:
+    async with running(database) as again:
         lane = await again.open(Socket())
         assert (lane.prepared, lane.durable) == (5, 5)
-    finally:
-        await again.stop()
 
 
 async def test_streams_are_of_their_device_and_name(node: Node) -> None:
