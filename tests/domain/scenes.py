@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tracker.domain.batch import DEGREE, UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.geodesy import WGS84
-from tracker.domain.geofence import Circle, Geofence, Quality, Shape, circle, polygon
+from tracker.domain.geofence import Geofence, Quality
+from tracker.domain.shape import Circle, Shape, circle, polygon
 from tracker.errors import InvalidGeometry
 
 STEP = 1_000_000  # of the grid: a tenth of a degree in the integers of positions

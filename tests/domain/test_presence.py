@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.domain import scenes
 from tests.domain.scenes import Mark, box, columns, contains, fence
-from tracker.domain.geofence import FenceIndex, Geofence, polygon
+from tracker.domain.geofence import FenceIndex, Geofence
 from tracker.domain.presence import ENTER, EXIT, NEVER, Judgement, Presence, Sight, judge
+from tracker.domain.shape import polygon
 
 LARGEST_ASSET = 40
 QUALITIES = ("trusted", "all")

@@ -15,8 +15,9 @@ from tests.domain.test_presence import Crossing, Rule, order
 from tests.store.batches import clear, cursors_of, make_fleet, store_settings
 from tests.store.test_snapshot import assert_same
 from tracker.domain.fleet import Asset, Fleet
-from tracker.domain.geofence import Circle, Quality, Shape, polygon
+from tracker.domain.geofence import Quality
 from tracker.domain.presence import ENTER, EXIT, judge
+from tracker.domain.shape import Circle, Shape, polygon
 from tracker.errors import NotFound, RefusedByDatabase, StoreUnavailable
 from tracker.live.feed import Feed
 from tracker.live.latest import Latest

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.domain import scenes
 from tests.domain.scenes import Mark, columns, fence
 from tracker.domain.fleet import Asset, Fleet
-from tracker.domain.geofence import Circle, FenceIndex, Geofence
+from tracker.domain.geofence import FenceIndex, Geofence
 from tracker.domain.presence import ENTER, EXIT, Presence, judge
+from tracker.domain.shape import Circle
 from tracker.pipeline.record import Happening, Record, happenings, record
 
 RECORDED_MS = 1_790_000_000_000

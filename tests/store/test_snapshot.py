@@ -14,8 +14,9 @@ from tests.domain import scenes
 from tests.domain.scenes import Mark, box, columns, fence
 from tests.store.batches import NOTHING_HAPPENED, Stored, clear, commit, cursors_of, make_fleet, store_settings
 from tracker.domain.fleet import Asset, Device, Fleet
-from tracker.domain.geofence import Circle, FenceIndex, Geofence, polygon
+from tracker.domain.geofence import FenceIndex, Geofence
 from tracker.domain.presence import NEVER, Presence, Sight, judge
+from tracker.domain.shape import Circle, polygon
 from tracker.pipeline.record import happenings, record
 from tracker.store.database import Connection, connect
 from tracker.store.filer import Filer

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from tests.domain import scenes
 from tests.domain.scenes import box, fence
-from tracker.domain.geofence import Circle, Geofence, Shape, boxes
+from tracker.domain.geofence import Geofence
+from tracker.domain.shape import Circle, Shape, boxes
 from tracker.errors import InvalidField, InvalidGeometry
 from tracker.wire.geojson import (
     MAX_NAME_LENGTH,

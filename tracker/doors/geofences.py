@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 
 from tracker.access.roles import Role, require
-from tracker.domain.geofence import Circle, Geofence, boxes
+from tracker.domain.geofence import Geofence
+from tracker.domain.shape import Circle, boxes
 from tracker.doors.keys import WRITER
 from tracker.doors.live import bounds_of
 from tracker.doors.paging import page_of, path_id

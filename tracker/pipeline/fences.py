@@ -13,8 +13,9 @@ import numpy as np
 import shapely
 
 from tracker.domain.batch import DEGREE
-from tracker.domain.geofence import Circle, Geofence, Quality, Shape, holds
+from tracker.domain.geofence import Geofence, Quality
 from tracker.domain.presence import ENTER, EXIT, NEVER, Newest
+from tracker.domain.shape import Circle, Shape, holds
 from tracker.errors import NotFound
 from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.record import Happening

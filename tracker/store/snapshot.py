@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fleet import Asset, Device, Fleet
-from tracker.domain.geofence import Circle, Geofence, Shape
+from tracker.domain.geofence import Geofence
 from tracker.domain.presence import Newest, Presence
+from tracker.domain.shape import Circle, Shape
 from tracker.store.database import Connection, Record, translated
 from tracker.store.sql import sql
 from tracker.wire.times import to_ms

@@ -6,7 +6,8 @@ import msgspec
 import shapely
 from msgspec import UNSET, Struct, UnsetType
 
-from tracker.domain.geofence import Circle, Geofence, Quality, Shape, circle, polygon
+from tracker.domain.geofence import Geofence, Quality
+from tracker.domain.shape import Circle, Shape, circle, polygon
 from tracker.errors import InvalidField, InvalidGeometry
 from tracker.wire import ids
 from tracker.wire.jsonb import fault
