@@ -4,19 +4,24 @@ Untrusted geometry never reaches a native parser as text: typed rings come in, s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import shapely
 
-from tracker.domain.batch import Floats, Mask
+from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.circles import Circles
 from tracker.domain.geodesy import Box, circle_boxes, distances_m
+from tracker.domain.path import Corridors, Legs
+from tracker.domain.polygons import Polygons
 from tracker.errors import InvalidGeometry
 
 MAX_VERTICES: Final = 10_000
 MAX_RADIUS_M: Final = 1_000_000.0
+MAX_BUFFER_M: Final = 100_000.0
+MAX_LEG_M: Final = 15_000_000.0  # the way to the other side of the earth is no way in particular
 Position = Sequence[float]
 Rings = Sequence[Sequence[Position]]
 
@@ -30,7 +35,16 @@ class Circle:
     radius_m: float
 
 
-Shape: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | Circle"
+@dataclass(frozen=True, slots=True)
+class Corridor:
+    """Every point within buffer_m of the path by geodesic distance, the edge included; its legs are geodesics."""
+
+    path: tuple[tuple[float, float], ...]
+    buffer_m: float
+
+
+Polygonal: TypeAlias = "shapely.Polygon | shapely.MultiPolygon"
+Shape: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | Circle | Corridor"
 
 
 def _check_position(position: Position, where: str) -> None:
@@ -111,15 +125,144 @@ def circle(position: Position, radius_m: float | None) -> Circle:
     return Circle(float(position[0]), float(position[1]), float(radius_m))
 
 
+def corridor(path: Sequence[Position], buffer_m: float | None, where: str = "geometry.coordinates") -> Corridor:
+    """A corridor from a GeoJSON LineString and its properties.buffer_m."""
+    if len(path) < 2:
+        raise InvalidGeometry(f"{where} has {len(path)} positions; a LineString needs at least 2", field=where)
+    if len(path) > MAX_VERTICES:
+        raise InvalidGeometry(
+            f"the geometry has {len(path):,} positions; at most {MAX_VERTICES:,} are accepted", field=where
+        )
+    for i, position in enumerate(path):
+        _check_position(position, f"{where}[{i}]")
+    if buffer_m is None:
+        raise InvalidGeometry("a LineString needs properties.buffer_m, in metres", field="properties.buffer_m")
+    if not (math.isfinite(buffer_m) and 0 < buffer_m <= MAX_BUFFER_M):
+        raise InvalidGeometry(
+            f"properties.buffer_m must be over 0 and at most {MAX_BUFFER_M:,.0f}", field="properties.buffer_m"
+        )
+    lon, lat = np.array([position[:2] for position in path], dtype=np.float64).T
+    length_m = distances_m(lon[:-1], lat[:-1], lon[1:], lat[1:])
+    if not length_m.any():
+        raise InvalidGeometry(f"{where} has no length; a Point with radius_m is a circle", field=where)
+    too_long = np.flatnonzero(length_m > MAX_LEG_M)
+    if len(too_long):
+        at = f"{where}[{too_long[0] + 1}]"
+        raise InvalidGeometry(
+            f"{at} is more than {MAX_LEG_M / 1000:,.0f} km from the position before; add one between", field=at
+        )
+    return Corridor(tuple(zip(lon.tolist(), lat.tolist(), strict=True)), float(buffer_m))
+
+
+def radius_m(shape: Shape) -> float | None:
+    """Of a circle."""
+    return shape.radius_m if isinstance(shape, Circle) else None
+
+
+def buffer_m(shape: Shape) -> float | None:
+    """Of a corridor."""
+    return shape.buffer_m if isinstance(shape, Corridor) else None
+
+
+def to_wkb(shape: Shape) -> bytes:
+    """The geometry as it is stored: a point for a circle, a line for a corridor."""
+    if isinstance(shape, Circle):
+        return bytes(shapely.to_wkb(shapely.Point(shape.lon, shape.lat)))
+    return bytes(shapely.to_wkb(shapely.LineString(shape.path) if isinstance(shape, Corridor) else shape))
+
+
+def from_wkb(geom: bytes, radius_m: float | None, buffer_m: float | None) -> Shape:
+    """What to_wkb made, with the rest; it was checked before it was stored."""
+    shape = shapely.from_wkb(geom)
+    if radius_m is not None:
+        return Circle(shape.x, shape.y, radius_m)
+    if buffer_m is not None:
+        return Corridor(tuple(shape.coords), buffer_m)
+    shapely.prepare(shape)
+    return shape
+
+
 def boxes(shape: Shape) -> list[Box]:
-    """Boxes that together cover the shape."""
+    """Boxes that together cover the shape, the other names of its places on ±180 and at the poles included."""
     if isinstance(shape, Circle):
         return circle_boxes(shape.lon, shape.lat, shape.radius_m)
-    return [tuple(shape.bounds)]
+    if isinstance(shape, Corridor):
+        return Legs([(shape.path, shape.buffer_m)]).boxes()
+    return _polygon_boxes(shape)
+
+
+def _polygon_boxes(shape: Polygonal) -> list[Box]:
+    """One for each half of the world that it has a part in, so that what is cut at ±180 does not seem to go round."""
+    parts = shapely.bounds(shapely.get_parts(shape))
+    east = parts[:, 0] + parts[:, 2] >= 0
+    sides = [parts[east], parts[~east]] if np.ptp(parts[:, ::2]) > 180 else [parts]
+    found: list[Box] = [
+        (*side[:, :2].min(axis=0).tolist(), *side[:, 2:].max(axis=0).tolist()) for side in sides if len(side)
+    ]
+    west, south, east_, north = shape.bounds
+    names = [(-180.0, south, -180.0, north)] * (east_ == 180) + [(180.0, south, 180.0, north)] * (west == -180)
+    poles = [(-180.0, -90.0, 180.0, -90.0)] * (south == -90) + [(-180.0, 90.0, 180.0, 90.0)] * (north == 90)
+    return found + names + poles
 
 
 def holds(shape: Shape, lon: Floats, lat: Floats) -> Mask:
     """Which of the points lie in the shape, its edge included."""
-    if isinstance(shape, Circle):
-        return distances_m(lon, lat, np.full_like(lon, shape.lon), np.full_like(lat, shape.lat)) <= shape.radius_m
-    return np.asarray(shapely.intersects_xy(shape, lon, lat), dtype=np.bool_)
+    return Shapes([shape]).hold(np.zeros(len(lon), dtype=np.int64), lon, lat)
+
+
+class Shapes:
+    """Many shapes as columns, for questions about pairs of one of them and a point or a chord.
+
+    Points are in degrees, within ±180 and ±90. A place on ±180 has two names and a pole has many: all get one answer.
+    """
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        circles = [each for each in shapes if isinstance(each, Circle)]
+        corridors = [each for each in shapes if isinstance(each, Corridor)]
+        polygons = [each for each in shapes if not isinstance(each, Circle | Corridor)]
+        self._kinds: tuple[Polygons | Circles | Corridors, ...] = (
+            Polygons(polygons),
+            Circles([(each.lon, each.lat, each.radius_m) for each in circles]),
+            Corridors([(each.path, each.buffer_m) for each in corridors]),
+        )
+        self._kind = np.array([_kind(each) for each in shapes], dtype=np.int64)
+        self._nth = np.zeros(len(shapes), dtype=np.int64)  # its place among those of its kind
+        for kind in range(len(self._kinds)):
+            own = self._kind == kind
+            self._nth[own] = np.arange(own.sum())
+
+    def _split(self, which: Ints) -> Iterator[tuple[Polygons | Circles | Corridors, Ints, Ints]]:
+        """The columns of each kind that is asked about, whose turn it is, and the place of each one's shape in them."""
+        kind = self._kind[which]
+        for number, columns in enumerate(self._kinds):
+            at = np.flatnonzero(kind == number)
+            if len(at):
+                yield columns, at, self._nth[which[at]]
+
+    def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask:
+        """Whether shapes[which[i]] holds the i-th point, its edge included."""
+        inside = np.zeros(len(which), dtype=np.bool_)
+        for columns, at, shape in self._split(which):
+            inside[at] = columns.hold(shape, lon[at], lat[at])
+        return inside
+
+    def edge_distances_m(self, which: Ints, lon: Floats, lat: Floats) -> Floats:
+        """How far the edge of shapes[which[i]] is from the i-th point, on either side of it. Exact for circles; for the
+        others see Edges and Corridors. Infinite where a shape has no edge.
+        """
+        metres = np.empty(len(which))
+        for columns, at, shape in self._split(which):
+            metres[at] = columns.edge_distances_m(shape, lon[at], lat[at])
+        return metres
+
+    def touched_at(self, which: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
+        """The fraction of the i-th chord at which it first touches shapes[which[i]], NaN where it never does."""
+        first = np.empty(len(which))
+        for columns, at, shape in self._split(which):
+            first[at] = columns.touched_at(shape, lon0[at], lat0[at], lon1[at], lat1[at])
+        return first
+
+
+def _kind(shape: Shape) -> int:
+    """Its place in Shapes._kinds."""
+    return 1 if isinstance(shape, Circle) else 2 if isinstance(shape, Corridor) else 0

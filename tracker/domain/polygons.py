@@ -1,0 +1,56 @@
+"""Polygons and multipolygons as columns, their edges straight in lon/lat.
+
+The map ends at ±180, the earth does not: what a polygon holds on one side of ±180 it holds by the other name, too, and
+one that reaches a pole holds the pole, whatever longitude is said with it.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import shapely
+
+from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.chord import span_deg
+from tracker.domain.edge import Edges
+
+
+class Polygons:
+    """Prepared, valid polygons and multipolygons."""
+
+    def __init__(self, shapes: Sequence[shapely.Polygon | shapely.MultiPolygon]) -> None:
+        self._shapes = np.empty(len(shapes), dtype=object)
+        self._shapes[:] = shapes
+        self._south, self._north = shapely.bounds(self._shapes).reshape(-1, 4)[:, [1, 3]].T
+
+    @cached_property
+    def _edges(self) -> Edges:
+        return Edges(list(self._shapes))  # not every question needs them
+
+    def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask:
+        """Whether polygon which[i] holds the i-th point, its edge included."""
+        inside = np.asarray(shapely.intersects_xy(self._shapes[which], lon, lat), dtype=np.bool_)
+        rim = np.flatnonzero(((np.abs(lon) == 180) | (np.abs(lat) == 90)) & ~inside)
+        if len(rim):
+            shape, x, y = which[rim], lon[rim], lat[rim]
+            inside[rim] = (np.abs(x) == 180) & shapely.intersects_xy(self._shapes[shape], -x, y)
+            inside[rim] |= ((y == 90) & (self._north[shape] == 90)) | ((y == -90) & (self._south[shape] == -90))
+        return inside
+
+    def edge_distances_m(self, which: Ints, lon: Floats, lat: Floats) -> Floats:
+        """From the i-th point to the nearest edge of polygon which[i], from either side; see Edges."""
+        return self._edges.distances_m(which, lon, lat)
+
+    def touched_at(self, which: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
+        """The fraction of the i-th chord at which it first touches polygon which[i], NaN where it does not."""
+        first = np.where(self.hold(which, lon1, lat1), 1.0, np.nan)
+        end = lon0 + span_deg(lon0, lon1)
+        over = np.maximum(lon0, end) >= 180, np.minimum(lon0, end) <= -180
+        for turn, seen in ((0.0, np.ones(len(which), dtype=np.bool_)), (-360.0, over[0]), (360.0, over[1])):
+            at = np.flatnonzero(seen)
+            x0, y0, x1, y1 = lon0[at] + turn, lat0[at], end[at] + turn, lat1[at]
+            lines = shapely.linestrings(np.stack([x0, x1], axis=1), np.stack([y0, y1], axis=1))
+            hit = np.asarray(shapely.intersects(self._shapes[which[at]], lines), dtype=np.bool_)
+            touch = self._edges.first_touches(which[at[hit]], x0[hit], y0[hit], x1[hit], y1[hit])
+            first[at[hit]] = np.fmin(first[at[hit]], touch)
+        return np.where(self.hold(which, lon0, lat0), 0.0, first)
