@@ -41,10 +41,13 @@ class Flag(enum.IntFlag):
     POOR_ACCURACY = 2
     CLOCK_AHEAD = 4
     STANDBY = 8  # sent by a device that is not its asset's active one
+    JUMP = 16  # too far from the newest trusted fix to have come from there
+    STALE_REPEAT = 32  # the place of the fix before, of an asset that says that it moves
 
 
 FLAG_NAMES: Final[dict[Flag, str]] = {flag: str(flag.name).lower() for flag in Flag}
 POOR_ACCURACY_OVER_M: Final = 1_000.0  # a cell tower's guess, not a receiver's fix
+MAX_SPEED_MPS: Final = 350.0  # over the ground; airliners with the wind behind them stay below
 
 
 def flag_names(flags: int) -> list[str]:
