@@ -9,28 +9,33 @@ from typing import Final
 import numpy as np
 import shapely
 
-from tracker.domain.batch import Floats, Ints
+from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.geodesy import distances_m
+from tracker.domain.runs import Runs, chunks, expand
 
-_BESIDE_DEG: Final = 2_000.0  # each shape has a world of its own in the tree, so far beside the one before
-_MARGIN_DEG: Final = 1e-7  # more than what that costs in precision
+_RUN: Final = 32  # edges under one box
 _DEGREE_M: Final = 111_320.0
-_NEARLY: Final = 1e-9
+_NEARLY_DEG: Final = 1e-9  # a tenth of a millimetre: rounding moves no meeting so far
+
+Points = tuple[Floats, Floats]
 
 
 class Edges:
-    """The edges of polygons and multipolygons, straight in lon/lat."""
+    """The edges of polygons and multipolygons, straight in lon/lat, and boxes around runs of neighbours."""
 
     def __init__(self, shapes: Sequence[shapely.Polygon | shapely.MultiPolygon]) -> None:
         cut = [_segments(shape) for shape in shapes]
-        self._owner = np.repeat(np.arange(len(cut)), [len(part) for part in cut])
         self._x0, self._y0, self._x1, self._y1 = np.concatenate([np.empty((0, 4)), *cut]).T
-        shift = self._owner * _BESIDE_DEG
-        west, east = np.minimum(self._x0, self._x1) + shift, np.maximum(self._x0, self._x1) + shift
-        south, north = np.minimum(self._y0, self._y1), np.maximum(self._y0, self._y1)
-        self._tree = shapely.STRtree(
-            shapely.box(west - _MARGIN_DEG, south - _MARGIN_DEG, east + _MARGIN_DEG, north + _MARGIN_DEG)
-        )
+        self._runs_of = Runs([-(-len(edges) // _RUN) for edges in cut])
+        self._edges_of = Runs([size for edges in cut for size in _sizes(len(edges))])
+        starts = self._edges_of.start
+        west, south = np.minimum(self._x0, self._x1), np.minimum(self._y0, self._y1)
+        east, north = np.maximum(self._x0, self._x1), np.maximum(self._y0, self._y1)
+        self._west, self._south = (np.minimum.reduceat(side, starts) if len(starts) else side for side in (west, south))
+        self._east, self._north = (np.maximum.reduceat(side, starts) if len(starts) else side for side in (east, north))
+
+        bounds = np.array([shape.bounds for shape in shapes], dtype=np.float64).reshape(-1, 4)
+        self._most_west, self._most_east = bounds[:, 0], bounds[:, 2]
 
     def distances_m(self, owner: Ints, lon: Floats, lat: Floats) -> Floats:
         """From the i-th point to the nearest edge of shape owner[i]; infinite where it has none.
@@ -40,51 +45,67 @@ class Edges:
         """
         found = np.full(len(owner), np.inf)
         for turn in (0.0, 360.0, -360.0):
-            seen = np.flatnonzero((turn == 0) | (np.sign(lon) == -np.sign(turn)))
-            foot = self._feet(owner[seen], lon[seen] + turn, lat[seen])
-            known = ~np.isnan(foot[0])
-            at = seen[known]
-            found[at] = np.minimum(found[at], distances_m(lon[at], lat[at], foot[0][known], foot[1][known]))
+            seen = np.flatnonzero((turn == 0) | self._is_near(owner, lon + turn))
+            for at in chunks(seen, self._runs_of.size[owner[seen]]):
+                point, foot_lon, foot_lat = self._feet(owner[at], lon[at] + turn, lat[at])
+                metres = distances_m(lon[at[point]], lat[at[point]], foot_lon, foot_lat)
+                found[at[point]] = np.minimum(found[at[point]], metres)
         return found
 
-    def _feet(self, owner: Ints, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """The nearest place on the edges of each one's shape, NaN where it has none."""
-        foot_x, foot_y = np.full(len(x), np.nan), np.full(len(x), np.nan)
-        if len(x) == 0 or len(self._owner) == 0:
-            return foot_x, foot_y
-        shift = owner * _BESIDE_DEG
-        at, some = self._tree.query_nearest(shapely.points(x + shift, y), all_matches=False)
-        own = self._owner[some] == owner[at]
-        at, some = at[own], some[own]
-        reach = _feet_of(self._x0[some], self._y0[some], self._x1[some], self._y1[some], x[at], y[at])[2]
-        north, east = reach / _DEGREE_M * 1.01 + _MARGIN_DEG, np.minimum(reach / _east_m(y[at]) * 1.01, 720)
-        centre = x[at] + shift[at]
-        boxes = shapely.box(centre - east, y[at] - north, centre + east, y[at] + north)
-        query, segment = self._tree.query(boxes)
-        own = self._owner[segment] == owner[at[query]]
-        of, segment = at[query[own]], segment[own]
-        ends = self._x0[segment], self._y0[segment], self._x1[segment], self._y1[segment]
-        px, py, metres = _feet_of(*ends, x[of], y[of])
-        order = np.lexsort((metres, of))
-        best = order[np.unique(of[order], return_index=True)[1]]
-        foot_x[of[best]], foot_y[of[best]] = px[best], py[best]
-        return foot_x, foot_y
+    def _is_near(self, owner: Ints, x: Floats) -> Mask:
+        """Which points, said by another name, may be nearest to their shape so: at most half a turn from it."""
+        return (x - self._most_east[owner] <= 180) & (self._most_west[owner] - x <= 180)
+
+    def _feet(self, owner: Ints, x: Floats, y: Floats) -> tuple[Ints, Floats, Floats]:
+        """(point, lon, lat): the nearest place on the edges of the shape of each that has any."""
+        point, run = expand(self._runs_of, owner)
+        least, most = self._bounds_m(run, x[point], y[point])
+        nearest = np.full(len(x), np.inf)
+        np.minimum.at(nearest, point, most)
+        near = least <= nearest[point]
+        nth, edge = expand(self._edges_of, run[near])
+        point = point[near][nth]
+        ends = self._x0[edge], self._y0[edge], self._x1[edge], self._y1[edge]
+        lon, lat, metres = _feet_on(*ends, x[point], y[point])
+        order = np.lexsort((metres, point))
+        best = order[np.unique(point[order], return_index=True)[1]]
+        return point[best], lon[best], lat[best]
+
+    def _bounds_m(self, run: Ints, x: Floats, y: Floats) -> Points:
+        """Between which the distance to the nearest edge of a run lies: that to its box, and to one of its ends."""
+        east_m, first = _east_m(y), self._edges_of.start[run]
+        aside = np.maximum(np.maximum(self._west[run] - x, x - self._east[run]), 0) * east_m
+        above = np.maximum(np.maximum(self._south[run] - y, y - self._north[run]), 0) * _DEGREE_M
+        most = np.hypot((self._x0[first] - x) * east_m, (self._y0[first] - y) * _DEGREE_M)
+        return np.hypot(aside, above) * (1 - 1e-9), most
 
     def first_touches(self, owner: Ints, x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> Floats:
         """The fraction at which the i-th chord, which is known to, first touches an edge of shape owner[i]."""
         first = np.ones(len(owner))
-        if len(owner) == 0 or len(self._owner) == 0:
-            return first
-        shift = owner * _BESIDE_DEG
-        west, east = np.minimum(x0, x1) + shift, np.maximum(x0, x1) + shift
-        at, segment = self._tree.query(shapely.box(west, np.minimum(y0, y1), east, np.maximum(y0, y1)))
-        sx, sy = self._x0[segment], self._y0[segment]
-        fraction = _meetings(
-            *(x0[at], y0[at], x1[at] - x0[at], y1[at] - y0[at]),
-            *(sx, sy, self._x1[segment] - sx, self._y1[segment] - sy),
-        )
-        np.fmin.at(first, at, fraction)
+        for at in chunks(np.arange(len(owner)), self._runs_of.size[owner]):
+            chord, run = expand(self._runs_of, owner[at])
+            chord = at[chord]
+            meets = self._meets_box(run, x0[chord], y0[chord], x1[chord], y1[chord])
+            nth, edge = expand(self._edges_of, run[meets])
+            chord = chord[meets][nth]
+            sx, sy = self._x0[edge], self._y0[edge]
+            fraction = _meetings(
+                *(x0[chord], y0[chord], x1[chord] - x0[chord], y1[chord] - y0[chord]),
+                *(sx, sy, self._x1[edge] - sx, self._y1[edge] - sy),
+            )
+            np.fmin.at(first, chord, fraction)
         return first
+
+    def _meets_box(self, run: Ints, x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> Mask:
+        aside = (np.minimum(x0, x1) > self._east[run]) | (np.maximum(x0, x1) < self._west[run])
+        above = (np.minimum(y0, y1) > self._north[run]) | (np.maximum(y0, y1) < self._south[run])
+        return ~(aside | above)
+
+
+def _sizes(edges: int) -> list[int]:
+    """Of the runs of so many edges."""
+    whole, rest = divmod(edges, _RUN)
+    return [_RUN] * whole + [rest] * (rest > 0)
 
 
 def _segments(shape: shapely.Polygon | shapely.MultiPolygon) -> Floats:
@@ -118,8 +139,8 @@ def _east_m(lat: Floats) -> Floats:
     return np.asarray(np.maximum(np.cos(np.radians(lat)), 1e-6) * _DEGREE_M, dtype=np.float64)
 
 
-def _feet_of(x0: Floats, y0: Floats, x1: Floats, y1: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-    """The nearest place to (x, y) on each segment, and about how many metres away it is."""
+def _feet_on(x0: Floats, y0: Floats, x1: Floats, y1: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """The nearest place to (x, y) on each edge, and about how many metres away it is."""
     east_m = _east_m(y)
     ax, ay = (x0 - x) * east_m, (y0 - y) * _DEGREE_M
     bx, by = (x1 - x0) * east_m, (y1 - y0) * _DEGREE_M
@@ -129,15 +150,16 @@ def _feet_of(x0: Floats, y0: Floats, x1: Floats, y1: Floats, x: Floats, y: Float
 
 
 def _meetings(px: Floats, py: Floats, rx: Floats, ry: Floats, qx: Floats, qy: Floats, sx: Floats, sy: Floats) -> Floats:
-    """The fraction of each chord p + t r at which it first meets the segment q + u s, NaN where it does not."""
+    """The fraction of each chord p + t r at which it first meets the edge q + u s, NaN where it does not."""
     wx, wy = qx - px, qy - py
-    across, length = rx * sy - ry * sx, np.maximum(np.hypot(rx, ry), 1e-300)
-    along_side = np.abs(across) <= 1e-12 * length * np.hypot(sx, sy)
-    divisor = np.where(along_side, 1, across)
-    share, fraction = (wx * ry - wy * rx) / divisor, (wx * sy - wy * sx) / divisor
-    near, nearly = _NEARLY / length, _NEARLY / np.maximum(np.hypot(sx, sy), 1e-300)
-    meets = ~along_side & (np.abs(share - 0.5) <= 0.5 + nearly) & (np.abs(fraction - 0.5) <= 0.5 + near)
-    first, last = (wx * rx + wy * ry) / length**2, ((wx + sx) * rx + (wy + sy) * ry) / length**2
+    long, side = np.maximum(np.hypot(rx, ry), 1e-300), np.maximum(np.hypot(sx, sy), 1e-300)
+    across = rx * sy - ry * sx
+    beside = np.abs(across) <= 1e-12 * long * side
+    divisor = np.where(beside, 1, across)
+    fraction, share = (wx * sy - wy * sx) / divisor, (wx * ry - wy * rx) / divisor
+    near, nearly = _NEARLY_DEG / long, _NEARLY_DEG / side
+    meets = ~beside & (np.abs(share - 0.5) <= 0.5 + nearly) & (np.abs(fraction - 0.5) <= 0.5 + near)
+    first, last = (wx * rx + wy * ry) / long**2, ((wx + sx) * rx + (wy + sy) * ry) / long**2
     low, high = np.minimum(first, last), np.maximum(first, last)
-    on_line = along_side & (np.abs(wx * ry - wy * rx) / length <= _NEARLY) & (low <= 1 + near) & (high >= -near)
+    on_line = beside & (np.abs(wx * ry - wy * rx) <= _NEARLY_DEG * long) & (low <= 1 + near) & (high >= -near)
     return np.clip(np.where(meets, fraction, np.where(on_line, low, np.nan)), 0, 1)

@@ -1,12 +1,11 @@
 """The shape of the earth: distances on the WGS84 ellipsoid, and boxes that surely hold a circle on it."""
 
-import math
 from typing import Final
 
 import numpy as np
 import pyproj
 
-from tracker.domain.batch import Floats
+from tracker.domain.batch import Floats, Ints
 
 WGS84: Final = pyproj.Geod(ellps="WGS84")
 Box = tuple[float, float, float, float]  # west, south, east, north, west <= east
@@ -24,14 +23,21 @@ def distances_m(lon: Floats, lat: Floats, to_lon: Floats, to_lat: Floats) -> Flo
 
 def circle_boxes(lon: float, lat: float, radius_m: float) -> list[Box]:
     """One box, or two at the antimeridian, that cover every point within radius_m of the centre."""
+    boxes = covers(np.array([lon]), np.array([lat]), np.array([radius_m]))[1]
+    return [(west, south, east, north) for west, south, east, north in boxes.tolist()]
+
+
+def covers(lon: Floats, lat: Floats, radius_m: Floats) -> tuple[Ints, Floats]:
+    """Boxes that cover many circles: whose each is, and (k, 4) its west, south, east and north."""
     angle = radius_m / _POLAR_RADIUS_M * _MARGIN
-    south, north = lat - math.degrees(angle), lat + math.degrees(angle)
-    if south <= -90 or north >= 90:
-        return [(-180.0, max(south, -90.0), 180.0, min(north, 90.0))]
-    half_width = math.degrees(math.asin(min(1.0, math.sin(angle) / math.cos(math.radians(lat))))) * _MARGIN
-    west, east = lon - half_width, lon + half_width
-    if west < -180:
-        return [(-180.0, south, east, north), (west + 360, south, 180.0, north)]
-    if east > 180:
-        return [(west, south, 180.0, north), (-180.0, south, east - 360, north)]
-    return [(west, south, east, north)]
+    south, north = lat - np.degrees(angle), lat + np.degrees(angle)
+    polar = (south <= -90) | (north >= 90)
+    sine = np.sin(np.minimum(angle, np.pi / 2)) / np.where(polar, 1, np.cos(np.radians(lat)))
+    half_width = np.where(polar, 180, np.degrees(np.arcsin(np.minimum(1, sine))) * _MARGIN)
+    west, east = np.where(polar, -180, lon - half_width), np.where(polar, 180, lon + half_width)
+    south, north = np.maximum(south, -90), np.minimum(north, 90)
+    over = np.where(west < -180, 360, np.where(east > 180, -360, 0))
+    cut = np.flatnonzero(over)
+    own = np.stack([np.maximum(west, -180), south, np.minimum(east, 180), north], axis=1)
+    rest = np.stack([np.maximum(west + over, -180), south, np.minimum(east + over, 180), north], axis=1)[cut]
+    return np.concatenate([np.arange(len(lon)), cut]), np.concatenate([own, rest])

@@ -1,6 +1,5 @@
 """Corridors as columns: geodesic legs on the WGS84 ellipsoid, cut into short pieces, and distances from them."""
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,7 +8,8 @@ import shapely
 
 from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.chord import first_within, span_deg
-from tracker.domain.geodesy import WGS84, Box, circle_boxes, distances_m
+from tracker.domain.geodesy import WGS84, Box, covers, distances_m
+from tracker.domain.runs import Runs, chunks, expand
 
 _MEAN_RADIUS_M: Final = 6_371_009.0
 _SHORTEST_M: Final = 1_000.0
@@ -18,7 +18,7 @@ _PIECES: Final = 4_000  # of a path at the most, beside its positions
 _GROUPS: Final = 64
 _BESIDE_DEG: Final = 2_000.0  # each path has a world of its own in the tree, so far beside the one before
 _MARGIN_M: Final = 1.0
-_TABLE: Final = 1_000_000
+_ROUGHLY: Final = 1.01  # by how much a straight distance on a sphere may lie about two that are nearly the same
 
 Path = Sequence[tuple[float, float]]
 
@@ -28,27 +28,21 @@ class Legs:
 
     def __init__(self, paths: Sequence[tuple[Path, float]]) -> None:
         """Args: paths: the positions of each path, and its buffer_m."""
-        cut = [_pieces(path, buffer_m) for path, buffer_m in paths]
-        self.owner = np.repeat(np.arange(len(cut)), [piece.shape[1] for piece in cut])
-        self.lon, self.lat, self.azimuth, self.length_m = np.concatenate([np.empty((4, 0)), *cut], axis=1)
         self.buffer_m = np.array([buffer_m for _, buffer_m in paths], dtype=np.float64)
-        self._entry, self._boxes = self._covered()
-        shifted = self._boxes + self._shift(self.owner[self._entry])[:, None] * np.array([1.0, 0.0, 1.0, 0.0])
-        self._tree = shapely.STRtree(shapely.box(*shifted.T))
+        legs, ends = _legs([path for path, _ in paths])
+        self.owner, (self.lon, self.lat, self.azimuth, self.length_m) = _cut(legs, *ends, self.buffer_m)
+        self._runs = Runs(np.bincount(self.owner, minlength=len(paths)))
+        half_m = self.length_m / 2
+        lon, lat, _ = WGS84.fwd(self.lon, self.lat, self.azimuth, half_m)
+        self._middle = _xyz(lon, lat)
+        self._entry, self._boxes = covers(lon, lat, half_m + self.buffer_m[self.owner] + _MARGIN_M)
+        shift = self._shift(self.owner[self._entry])
+        west, south, east, north = self._boxes.T
+        self._tree = shapely.STRtree(shapely.box(west + shift, south, east + shift, north))
 
     @staticmethod
     def _shift(owner: Ints) -> Floats:
         return np.asarray(owner * _BESIDE_DEG, dtype=np.float64)
-
-    def _covered(self) -> tuple[Ints, Floats]:
-        """Boxes (n, 4) that cover all that is within buffer_m of a piece, and whose box each is."""
-        half_m = self.length_m / 2
-        lon, lat, _ = WGS84.fwd(self.lon, self.lat, self.azimuth, half_m)
-        self._middle = _xyz(lon, lat)
-        reach_m = half_m + self.buffer_m[self.owner] + _MARGIN_M
-        found = [circle_boxes(*circle) for circle in zip(lon.tolist(), lat.tolist(), reach_m.tolist(), strict=True)]
-        entry = np.repeat(np.arange(len(found)), [len(boxes) for boxes in found])
-        return entry, np.array([box for boxes in found for box in boxes], dtype=np.float64).reshape(-1, 4)
 
     def near(self, owner: Ints, west: Floats, south: Floats, east: Floats, north: Floats) -> tuple[Ints, Ints]:
         """(query, piece): the pieces of path owner[i] whose surroundings may meet the i-th box, each pair once."""
@@ -78,15 +72,15 @@ class Legs:
     def nearest_m(self, owner: Ints, lon: Floats, lat: Floats) -> Floats:
         """From the i-th point to path owner[i], however far: measured to the pieces that may be nearest."""
         found = np.full(len(owner), np.inf)
-        for path in np.unique(owner):
-            own = np.flatnonzero(self.owner == path)
-            for at in _chunks(np.flatnonzero(owner == path), len(own)):
-                rough = np.linalg.norm(_xyz(lon[at], lat[at])[:, None] - self._middle[own], axis=2)
-                slack = self.length_m[own] / 2 * 1.01 + 1
-                nearest = (rough + slack).min(axis=1)
-                point, piece = np.nonzero((rough - slack) * 0.99 <= nearest[:, None] * 1.01)
-                exact = self.distances_m(own[piece], lon[at[point]], lat[at[point]])
-                np.minimum.at(found, at[point], exact)
+        for at in chunks(np.arange(len(owner)), self._runs.size[owner]):
+            point, piece = expand(self._runs, owner[at])
+            point = at[point]
+            rough_m = np.linalg.norm(_xyz(lon[at], lat[at])[point - at[0]] - self._middle[piece], axis=1)
+            half_m = self.length_m[piece] / 2 + 1
+            nearest_m = np.full(len(owner), np.inf)
+            np.minimum.at(nearest_m, point, (rough_m + half_m) * _ROUGHLY)
+            may = (rough_m - half_m) / _ROUGHLY <= nearest_m[point]
+            np.minimum.at(found, point[may], self.distances_m(piece[may], lon[point[may]], lat[point[may]]))
         return found
 
     def boxes(self) -> list[Box]:
@@ -102,31 +96,37 @@ class Legs:
         return [(*a, *b) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
 
 
-def _chunks(at: Ints, width: int) -> list[Ints]:
-    """So many at once that a table of them by `width` stays small."""
-    return np.array_split(at, max(1, math.ceil(len(at) * width / _TABLE)))
-
-
 def _xyz(lon: Floats, lat: Floats) -> Floats:
-    """(n, 3): places on a sphere, whose straight distances grow with those on the ground, within 1 % for short ones."""
+    """(n, 3): places on a sphere, whose straight distances grow with those on the ground."""
     east, north = np.radians(lon), np.radians(lat)
     return _MEAN_RADIUS_M * np.stack(
         [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1
     )
 
 
-def _pieces(path: Path, buffer_m: float) -> Floats:
-    """(lon, lat, azimuth, length_m) of the pieces of one path: short against its buffer, but not too many."""
-    lon, lat = np.array(path, dtype=np.float64).T
-    azimuth, _, length_m = WGS84.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])
-    most_m = max(20 * buffer_m, math.fsum(length_m) / _PIECES)
-    most_m = min(max(most_m, _SHORTEST_M), _LONGEST_M)
-    count = np.maximum(1, np.ceil(length_m / most_m)).astype(np.int64)
-    leg = np.repeat(np.arange(len(length_m)), count)
-    nth = np.arange(len(leg)) - np.repeat(np.cumsum(count) - count, count)
-    piece_m = (length_m / count)[leg]
-    from_lon, from_lat, back = WGS84.fwd(lon[:-1][leg], lat[:-1][leg], azimuth[leg], nth * piece_m)
-    return np.stack([from_lon, from_lat, back + 180, piece_m])
+def _legs(paths: Sequence[Path]) -> tuple[Ints, tuple[Floats, Floats, Floats, Floats]]:
+    """Whose each leg is, and its ends."""
+    owner = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
+    lon, lat = np.array([position for path in paths for position in path], dtype=np.float64).reshape(-1, 2).T
+    legs = np.flatnonzero(owner[1:] == owner[:-1])
+    return owner[legs], (lon[legs], lat[legs], lon[legs + 1], lat[legs + 1])
+
+
+def _cut(owner: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats, buffer_m: Floats) -> tuple[Ints, Floats]:
+    """The pieces of legs: whose each is, and its (lon, lat, azimuth, length_m). Short against the buffer, but not too
+    many of one path.
+    """
+    if len(owner) == 0:
+        return owner, np.empty((4, 0))
+    azimuth, _, length_m = WGS84.inv(lon0, lat0, lon1, lat1)
+    whole_m = np.bincount(owner, length_m, minlength=len(buffer_m))
+    most_m = np.clip(np.maximum(20 * buffer_m, whole_m / _PIECES), _SHORTEST_M, _LONGEST_M)[owner]
+    runs = Runs(np.maximum(1, np.ceil(length_m / most_m)))
+    leg, piece = expand(runs, np.arange(len(owner)))
+    piece_m = (length_m / runs.size)[leg]
+    from_m = (piece - runs.start[leg]) * piece_m
+    lon, lat, back = WGS84.fwd(lon0[leg], lat0[leg], azimuth[leg], from_m)
+    return owner[leg], np.stack([lon, lat, back + 180, piece_m])
 
 
 class Corridors:
