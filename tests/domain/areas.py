@@ -1,0 +1,264 @@
+"""Shapes as the reference of the geofence engine sees them: what they hold, how far their edge is, what chords meet.
+
+Plain and slow: rational numbers for polygons, geodesics by PROJ for distances; nothing of the engine's geometry.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import groupby, pairwise
+from typing import Any, Final, Protocol
+
+import pyproj
+import shapely
+
+from tracker.domain.shape import Circle
+
+WGS84: Final = pyproj.Geod(ellps="WGS84")
+Degrees = float | Fraction
+Place = tuple[Degrees, Degrees]  # lon, lat
+Part = float | Fraction  # 0 … 1 of a chord
+Stretch = tuple[Part, Part]  # of a chord, both ends included
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """The straight line in lon and lat between two places, the short way around. Parts of it are 0 … 1."""
+
+    begin: tuple[Fraction, Fraction]
+    end: tuple[Fraction, Fraction]  # its lon may be beyond ±180
+
+    @classmethod
+    def between(cls, a: Place, b: Place) -> "Chord":
+        begin, (lon, lat) = (Fraction(a[0]), Fraction(a[1])), (Fraction(b[0]), Fraction(b[1]))
+        if lon - begin[0] > 180:
+            lon -= 360
+        elif lon - begin[0] < -180:
+            lon += 360
+        return cls(begin, (lon, lat))
+
+    def at(self, fraction: Part) -> tuple[Fraction, Fraction]:
+        part = Fraction(fraction)
+        (x1, y1), (x2, y2) = self.begin, self.end
+        return x1 + part * (x2 - x1), y1 + part * (y2 - y1)
+
+
+class Area(Protocol):
+    """What the reference asks of a shape. Longitudes may be beyond ±180."""
+
+    def holds(self, place: Place) -> bool:
+        """Whether it holds the place, its edge included."""
+        ...
+
+    def edge_m(self, place: Place) -> float:
+        """How far away the nearest point of its edge is."""
+        ...
+
+    def stretches(self, chord: Chord) -> Sequence[Stretch]:
+        """The parts of the chord that it holds, in order; a touch is a stretch of no length."""
+        ...
+
+
+class Polygons:
+    """A polygon or multipolygon: even-odd ray casting in rational numbers, so that edges and corners are exact."""
+
+    def __init__(self, shape: shapely.Polygon | shapely.MultiPolygon) -> None:
+        polygons = shape.geoms if isinstance(shape, shapely.MultiPolygon) else [shape]
+        self.parts = [
+            [[(float(x), float(y)) for x, y in ring.coords] for ring in (part.exterior, *part.interiors)]
+            for part in polygons
+        ]
+        self.box: tuple[float, float, float, float] = shape.bounds
+
+    def holds(self, place: Place) -> bool:
+        return any(self._hold(x, place[1]) for x in (place[0], place[0] - 360, place[0] + 360))
+
+    def _hold(self, x: Degrees, y: Degrees) -> bool:
+        west, south, east, north = self.box
+        if not (west <= x <= east and south <= y <= north):
+            return False
+        return any(_in_rings(rings, x, y) for rings in self.parts)
+
+    def edge_m(self, place: Place) -> float:
+        return min(_to_edges_m(self._edges(), float(place[0]) + turn, float(place[1])) for turn in (-360, 0, 360))
+
+    def stretches(self, chord: Chord) -> list[Stretch]:
+        """Between two neighbouring points where the chord meets edges, all of it is inside or nothing."""
+        (x1, _), (x2, _) = chord.begin, chord.end
+        turns = [
+            turn for turn in (-360, 0, 360) if min(x1, x2) + turn <= self.box[2] and max(x1, x2) + turn >= self.box[0]
+        ]
+        meetings = {Fraction(0), Fraction(1)}
+        for turn in turns:
+            meetings |= {at for edge in self._edges() for at in _meetings(chord, edge, turn)}
+        stretches: list[Stretch] = []
+        for at in sorted(meetings):
+            if not self.holds(chord.at(at)):
+                continue
+            begun = stretches[-1] if stretches else None
+            if begun and self._between_meetings(chord, begun[1], at, meetings):
+                stretches[-1] = begun[0], at
+            else:
+                stretches.append((at, at))
+        return stretches
+
+    def _between_meetings(self, chord: Chord, a: Part, b: Part, meetings: set[Fraction]) -> bool:
+        return not any(a < at < b for at in meetings) and self.holds(chord.at((Fraction(a) + Fraction(b)) / 2))
+
+    def _edges(self) -> Iterator[tuple[Place, Place]]:
+        return (edge for rings in self.parts for ring in rings for edge in pairwise(ring))
+
+
+def _in_rings(rings: Sequence[Sequence[tuple[float, float]]], x: Degrees, y: Degrees) -> bool:
+    inside = False
+    for ring in rings:
+        for (x1, y1), (x2, y2) in pairwise(ring):
+            if not (min(y1, y2) <= y <= max(y1, y2)):
+                continue
+            side = _side(x1, y1, x2, y2, x, y)
+            if side == 0 and min(x1, x2) <= x <= max(x1, x2):
+                return True
+            if (y1 > y) != (y2 > y) and (side > 0) == (y2 > y1):
+                inside = not inside
+    return inside
+
+
+def _side(x1: float, y1: float, x2: float, y2: float, x: Degrees, y: Degrees) -> int:
+    """On which side of the line a point lies, exactly: 1 left, -1 right, 0 on it."""
+    ax, ay, px, py = Fraction(x1), Fraction(y1), Fraction(x), Fraction(y)
+    cross = (Fraction(x2) - ax) * (py - ay) - (Fraction(y2) - ay) * (px - ax)
+    return (cross > 0) - (cross < 0)
+
+
+def _meetings(chord: Chord, edge: tuple[Place, Place], turn: int) -> list[Fraction]:
+    """Where a chord, turned around the earth, meets an edge: nowhere, at a point, or at the ends of what they share."""
+    (px, py), (qx, qy) = chord.begin, chord.end
+    (ax, ay), (bx, by) = ((Fraction(x) - turn, Fraction(y)) for x, y in edge)
+    rx, ry, sx, sy = qx - px, qy - py, bx - ax, by - ay
+    across = rx * sy - ry * sx
+    if across:
+        on_chord = ((ax - px) * sy - (ay - py) * sx) / across
+        on_edge = ((ax - px) * ry - (ay - py) * rx) / across
+        return [on_chord] if 0 <= on_chord <= 1 and 0 <= on_edge <= 1 else []
+    length = rx * rx + ry * ry
+    if length == 0 or (ax - px) * ry != (ay - py) * rx:
+        return []
+    ends = [((x - px) * rx + (y - py) * ry) / length for x, y in ((ax, ay), (bx, by))]
+    return [end for end in ends if 0 <= end <= 1]
+
+
+def _to_edges_m(edges: Iterator[tuple[Place, Place]], x: float, y: float) -> float:
+    """The geodesic distance to the nearest edge. A flat earth says which edges may be it."""
+    guesses = [(_flat_m(a, b, x, y), a, b) for a, b in edges]
+    near = min(guess for guess, _, _ in guesses) * 1.1 + 1
+    return min(_to_edge_m(a, b, x, y) for guess, a, b in guesses if guess <= near)
+
+
+def _flat_m(a: Place, b: Place, x: float, y: float) -> float:
+    scale_x = distance_m((x, y), (x + 0.001, y)) / 0.001
+    ax, ay, bx, by = (float(a[0]) - x) * scale_x, (float(a[1]) - y) * 111_000, 0.0, 0.0
+    bx, by = (float(b[0]) - x) * scale_x, (float(b[1]) - y) * 111_000
+    dx, dy = bx - ax, by - ay
+    part = min(1.0, max(0.0, -(ax * dx + ay * dy) / (dx * dx + dy * dy))) if dx or dy else 0.0
+    return float(((ax + part * dx) ** 2 + (ay + part * dy) ** 2) ** 0.5)
+
+
+def _to_edge_m(a: Place, b: Place, x: float, y: float) -> float:
+    (ax, ay), (bx, by) = a, b
+
+    def to(part: float) -> float:
+        return distance_m((x, y), (float(ax) + part * float(bx - ax), float(ay) + part * float(by - ay)))
+
+    return to(_lowest(to, 0.0, 1.0))
+
+
+def _lowest(of: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one hollow is lowest: by thirds."""
+    ends = low, high
+    for _ in range(60):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if of(left) <= of(right):
+            high = right
+        else:
+            low = left
+    return min(((low + high) / 2, *ends), key=of)
+
+
+class Sampled:
+    """Any shape that can say whether it holds a place and how far its edge is: its stretches are found by looking."""
+
+    def __init__(self, holds: Callable[[Place], bool], edge_m: Callable[[Place], float], looks: int = 128) -> None:
+        self._holds, self._edge_m, self._looks = holds, edge_m, looks
+
+    def holds(self, place: Place) -> bool:
+        return self._holds(_wrapped(place))
+
+    def edge_m(self, place: Place) -> float:
+        return self._edge_m(_wrapped(place))
+
+    def stretches(self, chord: Chord) -> list[Stretch]:
+        """Looks are evenly spaced, and closer wherever the shape comes nearest between two of them."""
+
+        def outside_m(at: float) -> float:
+            place = chord.at(at)
+            return -self.edge_m(place) if self.holds(place) else self.edge_m(place)
+
+        n = self._looks
+        looks = [i / n for i in range(n + 1)]
+        far = [outside_m(at) for at in looks]
+        for i in range(n + 1):
+            left, right = max(i - 1, 0), min(i + 1, n)
+            if 0 < far[i] == min(far[left : right + 1]):
+                looks.append(_lowest(outside_m, looks[left], looks[right]))
+        looks.sort()
+        stretches: list[Stretch] = []
+        for inside, group in groupby(range(len(looks)), key=lambda i: self.holds(chord.at(looks[i]))):
+            if inside:
+                run = list(group)
+                first, last = run[0], run[-1]
+                begin = self._edge(chord, looks[first], looks[first - 1]) if first else 0.0
+                end = self._edge(chord, looks[last], looks[last + 1]) if last + 1 < len(looks) else 1.0
+                stretches.append((begin, end))
+        return stretches
+
+    def _edge(self, chord: Chord, inside: float, outside: float) -> float:
+        """The last fraction inside, on the way to one outside."""
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            if self.holds(chord.at(middle)):
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+
+def _wrapped(place: Place) -> Place:
+    lon, lat = place
+    return (lon - 360 if lon > 180 else lon + 360 if lon < -180 else lon), lat
+
+
+def distance_m(a: Place, b: Place) -> float:
+    return float(WGS84.inv(float(a[0]), float(a[1]), float(b[0]), float(b[1]))[2])
+
+
+def round_area(circle: Circle) -> Sampled:
+    centre = circle.lon, circle.lat
+    return Sampled(
+        lambda place: distance_m(place, centre) <= circle.radius_m,
+        lambda place: abs(distance_m(place, centre) - circle.radius_m),
+    )
+
+
+def plain_area(shape: Any) -> Area:
+    """Polygons, multipolygons and circles. For other shapes give `events` a function of your own that ends in this."""
+    return round_area(shape) if isinstance(shape, Circle) else Polygons(shape)
+
+
+class Remembered:
+    """An area that is asked the same often."""
+
+    def __init__(self, area: Area) -> None:
+        self.holds = lru_cache(None)(area.holds)
+        self.edge_m = lru_cache(None)(area.edge_m)
+        self.stretches = lru_cache(None)(area.stretches)
