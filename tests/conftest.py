@@ -4,6 +4,7 @@ The cluster is the product's own, one for each test process, so every run of the
 """
 
 import itertools
+import os
 import shutil
 import socket
 import tempfile
@@ -83,6 +84,15 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real tracks, areas and references that TRACKER_TEST_DATA names."""
+    folder = os.environ.get("TRACKER_TEST_DATA")
+    if not folder:
+        pytest.skip("TRACKER_TEST_DATA names no folder with real tracks")
+    return Path(folder)
 
 
 async def _execute(cluster: PrivateCluster, statement: str) -> None:

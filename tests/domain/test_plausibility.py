@@ -1,7 +1,7 @@
 """The flags that depend on neighbours, against the rule as docs/geofences.md states it, one fix after the other."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -180,6 +180,15 @@ def test_no_flag_depends_on_a_later_fix(fixes: list[Point], first: int) -> None:
 
 
 @given(points, points)
+def test_the_way_decides_and_nothing_near_it(before: Point, after: Point) -> None:
+    before, after = (replace(point, accuracy=0, speed=0, asset=1) for point in sorted([before, after]))
+    needed_mps = way_m(before, after) / ((after.time_ms - before.time_ms) / 1000 + 15)
+    assert flags(before, replace(after, max_speed_mps=needed_mps * 1.0001 + 0.01)) == [0, 0]
+    if needed_mps > 1:
+        assert flags(before, replace(after, max_speed_mps=needed_mps * 0.9999)) == [0, JUMP]
+
+
+@given(points, points)
 def test_what_is_flagged_is_too_fast_on_the_ellipsoid(before: Point, after: Point) -> None:
     before, after = sorted([before, after])
     (x, y), (to_x, to_y) = before.place, after.place
@@ -253,6 +262,10 @@ def test_a_stale_repeat_moves_no_time() -> None:
 def test_a_wrong_place_is_not_believed_for_being_repeated() -> None:
     wrong = [at(60 + i, 17, 52, 20) for i in range(6)]
     assert flags(at(0, 13, 52, 20), *wrong) == [0, JUMP, *[STALE] * 5]
+
+
+def test_a_wrong_place_is_believed_if_the_asset_rests_there() -> None:
+    assert flags(at(0, 13, 52, 20), *(at(60 + i, 17, 52, 1) for i in range(4))) == [0, JUMP, JUMP, 0, 0]
 
 
 def test_an_empty_batch_changes_nothing() -> None:

@@ -14,7 +14,7 @@ was.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -29,6 +29,7 @@ MOVING_OVER_MPS: Final = 1.0  # below it a receiver at rest may say that it move
 AGE_S: Final = 15.0  # a place may be so much older than its fix says: receivers and networks repeat what they have
 CREDITED_ACCURACY_M: Final = 1_000.0  # at most so much of what a fix says of its error speaks for it
 
+_MOVING_OVER: Final = MOVING_OVER_MPS * 100
 _NEVER: Final = np.iinfo(np.int64).min  # the time of an asset's newest trusted fix while there is none
 # The smallest radius of curvature of WGS84, at the equator along the meridian. On a sphere of this radius no way is
 # longer than on the ellipsoid, and none is over 1.1 % shorter: the error speaks for the fix.
@@ -100,7 +101,9 @@ def doubts(
         number, part = numbers[group], slice(int(starts[group]), ends[group])
         before = suspects.get(number)
         flags[part], after = _fold(
-            columns, rows[part], _fix_of(newest, number), before, limits[part] if limits.ndim else limits
+            _steps(columns, rows[part], doubtful[part], limits[part] if limits.ndim else limits),
+            _fix_of(newest, number),
+            before,
         )
         if after != before:
             changed[number] = after
@@ -121,7 +124,7 @@ def _doubtful(columns: Columns, rows: Ints, newest: Trusted, starts: Ints, max_s
     nearest = np.maximum(np.abs(lat + lat_before) - north, 0) * (_RADIANS / 2)
     way_squared = north * north + np.square(np.cos(nearest) * east)
     far = way_squared * (_ROUNDING * (_RADIUS_M * _RADIANS) ** 2) > np.square(reach_m)
-    repeated = (way_squared == 0) & (columns.speed[rows] > MOVING_OVER_MPS * 100)
+    repeated = (way_squared == 0) & (columns.speed[rows] > _MOVING_OVER)
     return np.asarray(far | repeated)
 
 
@@ -141,35 +144,46 @@ def _fix_of(newest: Trusted, asset: int) -> _Fix | None:
     return _Fix(time_ms, int(newest.lon[asset]), int(newest.lat[asset]), int(newest.accuracy[asset]))
 
 
-def _fold(
-    columns: Columns, rows: Ints, newest: _Fix | None, suspect: Suspect | None, max_speed_mps: Floats
-) -> tuple[list[int], Suspect | None]:
-    """The rule, one fix after the other, for the rows of one asset."""
-    flags = []
+def _steps(
+    columns: Columns, rows: Ints, doubtful: Mask, max_speed_mps: Floats
+) -> Iterator[tuple[_Fix, int, bool, float]]:
+    """Each fix with its speed, whether it is doubtful after the one before it, and the limit."""
     parts = (column[rows].tolist() for column in (columns.time_ms, columns.lon, columns.lat, columns.accuracy))
-    fixes = map(_Fix, *parts)
     limits = np.broadcast_to(max_speed_mps, len(rows)).tolist()
-    for fix, speed, limit_mps in zip(fixes, columns.speed[rows].tolist(), limits, strict=True):
-        if speed > MOVING_OVER_MPS * 100 and _has_place_of(fix, (newest, suspect)):
-            flags.append(int(Flag.STALE_REPEAT))
-            continue
-        count = 0
-        if newest is not None and not _plausible(newest, fix, limit_mps):
-            count = suspect.count + 1 if suspect is not None and _plausible(suspect, fix, limit_mps) else 1
-        if 0 < count < BELIEVED_AFTER:
-            suspect = Suspect(*fix, count)
-            flags.append(int(Flag.JUMP))
+    return zip(map(_Fix, *parts), columns.speed[rows].tolist(), doubtful.tolist(), limits, strict=True)
+
+
+def _fold(
+    steps: Iterable[tuple[_Fix, int, bool, float]], newest: _Fix | None, suspect: Suspect | None
+) -> tuple[list[int], Suspect | None]:
+    """The rule, one fix of an asset after the other."""
+    flags = []
+    last = None if suspect is None else _Fix(suspect.time_ms, suspect.lon, suspect.lat, suspect.accuracy)
+    count = 0 if suspect is None else suspect.count
+    for fix, speed, doubtful, limit_mps in steps:
+        if last is None and not doubtful:
+            # The fix before it is the newest, or a stale repeat of it, which was there later still.
+            newest, flag = fix, 0
+        elif speed > _MOVING_OVER and (_is_same_place(fix, newest) or _is_same_place(fix, last)):
+            flag = int(Flag.STALE_REPEAT)
         else:
-            newest, suspect = fix, None
-            flags.append(0)
-    return flags, suspect
+            if newest is None or _is_plausible(newest, fix, limit_mps):
+                count = 0
+            else:
+                count = count + 1 if last is not None and _is_plausible(last, fix, limit_mps) else 1
+            if 0 < count < BELIEVED_AFTER:
+                last, flag = fix, int(Flag.JUMP)
+            else:
+                newest, last, count, flag = fix, None, 0, 0
+        flags.append(flag)
+    return flags, None if last is None else Suspect(*last, count)
 
 
-def _has_place_of(fix: _Fix, others: Iterable[_Fix | Suspect | None]) -> bool:
-    return any(other is not None and fix.lon == other.lon and fix.lat == other.lat for other in others)
+def _is_same_place(fix: _Fix, other: _Fix | None) -> bool:
+    return other is not None and fix.lon == other.lon and fix.lat == other.lat
 
 
-def _plausible(before: _Fix | Suspect, fix: _Fix, max_speed_mps: float) -> bool:
+def _is_plausible(before: _Fix, fix: _Fix, max_speed_mps: float) -> bool:
     """Whether an asset so fast can have been at both places, given what may be wrong with times and places."""
     elapsed_s = abs(fix.time_ms - before.time_ms) / 1000
     reach_m = max_speed_mps * (elapsed_s + AGE_S) + _credited_m(before.accuracy) + _credited_m(fix.accuracy)
@@ -180,7 +194,7 @@ def _credited_m(accuracy: int) -> float:
     return min(max(accuracy, 0) / 10, CREDITED_ACCURACY_M)  # not known is negative
 
 
-def _way_m(a: _Fix | Suspect, b: _Fix) -> float:
+def _way_m(a: _Fix, b: _Fix) -> float:
     """The great circle between two places, by the haversine."""
     north, east = (b.lat - a.lat) * _RADIANS, (b.lon - a.lon) * _RADIANS
     across = math.cos(a.lat * _RADIANS) * math.cos(b.lat * _RADIANS) * math.sin(east / 2) ** 2
