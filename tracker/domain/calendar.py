@@ -1,0 +1,313 @@
+"""Calendars: the events of an iCalendar text as spans of time, by the rules of RFC 5545.
+
+What recurs without a COUNT is worked out for the stretch that is asked about; all else once, when the calendar is read.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tracker.domain.icalendar import Event, Length, Moment, Property, read_events
+from tracker.domain.recurrence import InvalidRule, Recurrence
+from tracker.domain.timezone import DAY_S, LAST_YEAR, Seconds, TimeZone, seconds, time_zone, year_begin_s
+from tracker.errors import InvalidField
+
+MAX_RECURRING: Final = 100  # events
+MAX_OCCURRENCES: Final = 10_000  # in the first year of all recurring events; and of all others, for ever
+MAX_RECURRING_DAYS: Final = 366
+MAX_COUNTED_YEARS: Final = 300  # that all rules with a COUNT take together: each costs up to half a millisecond
+MIN_LENGTH_S: Final = 60
+
+Spans = tuple[Seconds, Seconds]  # starts, ends
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Removed:
+    """The occurrences of an event that do not take place, or not there."""
+
+    starts_s: Seconds
+    days: Seconds  # since 1970 on the clock: whatever begins then
+
+    def apart(self, starts: Seconds, clock_s: Seconds) -> np.ndarray:
+        return ~(np.isin(starts, self.starts_s) | np.isin(clock_s // DAY_S, self.days))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Series:
+    """The occurrences of an event that its RRULE names."""
+
+    rule: Recurrence
+    zone: TimeZone
+    length: Length
+    removed: _Removed
+    last_clock_s: int | None
+    last_s: int | None
+
+    def spans(self, low_s: int, high_s: int) -> Spans:
+        """(starts, ends) of those that touch low_s … high_s, and perhaps of others."""
+        # Two days more: no clock is farther from UTC.
+        reach_s = self.length.days * DAY_S + self.length.seconds + 2 * DAY_S
+        return self._spans(self.rule.times(low_s - reach_s, high_s + 2 * DAY_S))
+
+    def counted(self, most_years: int) -> tuple[Spans, int]:
+        """The first COUNT of them, and how many years were looked at; most_years or more: there may be others."""
+        assert self.rule.count is not None
+        first = self.rule.start.year
+        clock_s = np.array([seconds(self.rule.start)], dtype=np.int64)  # a start counts, whatever the rule says of it
+        years = 0
+        while len(clock_s) < self.rule.count and years < most_years and first + years <= LAST_YEAR:
+            year = first + years
+            clock_s = np.union1d(clock_s, self.rule.times(year_begin_s(year), year_begin_s(year + 1) - 1))
+            years += 1
+        return self._spans(clock_s[: self.rule.count]), years
+
+    def _spans(self, clock_s: Seconds) -> Spans:
+        starts = self.zone.instants(clock_s)
+        stays = self.removed.apart(starts, clock_s)
+        if self.last_clock_s is not None:
+            stays &= clock_s <= self.last_clock_s
+        if self.last_s is not None:
+            stays &= starts <= self.last_s
+        return starts[stays], _ends(clock_s, self.zone, self.length)[stays]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calendar:
+    """When the events of a calendar take place: fixed occurrences, and series without a COUNT."""
+
+    fixed: Spans
+    series: tuple[_Series, ...]
+
+    @staticmethod
+    def parse(raw: object, zone: TimeZone | None, where: str) -> "Calendar":
+        """A calendar from its text; zone is for times and days that name none.
+
+        Raises:
+            InvalidField: with the line and the remedy.
+        """
+        events = [_Event(event, line, zone, where) for line, event in read_events(raw, where)]
+        moved: dict[str, list[Property]] = {}
+        for event in events:
+            if (original := event.original()) is not None:
+                moved.setdefault(original[0], []).append(original[1])
+        total = _Sum(where)
+        for event in events:
+            if not event.cancelled:
+                total.add(event, moved)
+        return total.total()
+
+    def spans(self, low_s: int, high_s: int) -> Spans:
+        """(starts, ends) of the occurrences that touch low_s … high_s, and perhaps of others."""
+        starts, ends = self.fixed
+        near = (ends >= low_s) & (starts <= high_s)
+        found = [(starts[near], ends[near]), *(each.spans(low_s, high_s) for each in self.series)]
+        return _joined(found)
+
+
+class _Event:
+    """One event, while its calendar is read."""
+
+    def __init__(self, event: Event, line: int, zone: TimeZone | None, where: str) -> None:
+        self._event = event
+        self._zone = zone
+        self._line = line
+        self._where = where
+        status = self._one("STATUS")
+        self.cancelled = status is not None and status.value.upper() == "CANCELLED"
+
+    def original(self) -> tuple[str, Property] | None:
+        """(UID, RECURRENCE-ID), if this stands for one occurrence of another event."""
+        original, uid = self._one("RECURRENCE-ID"), self._one("UID")
+        if original is None:
+            return None
+        if uid is None:
+            raise original.refuse("needs a UID, which says of which event it is")
+        if "RANGE" in original.parameters:
+            raise original.refuse("with RANGE is not understood: end the one event by UNTIL and add another")
+        return uid.value, original
+
+    def fixed(self, moved: dict[str, list[Property]]) -> Spans:
+        """The occurrences that DTSTART and RDATE name."""
+        length, removed = self._length(), self._removed(moved)
+        spans = []
+        for source in [self._start()[2], *self._event.get("RDATE", [])]:
+            for text in source.value.split(","):
+                begin, slash, end = text.partition("/")
+                clock_s, zone = self._clock(begin, source)
+                starts = zone.instants(clock_s)
+                ends = self._period_end(clock_s, zone, end, source) if slash else _ends(clock_s, zone, length)
+                apart = removed.apart(starts, clock_s)
+                spans.append((starts[apart], ends[apart]))
+        return _joined(spans)
+
+    def series(self, moved: dict[str, list[Property]]) -> _Series | None:
+        """The occurrences that RRULE names."""
+        source = self._one("RRULE")
+        if source is None:
+            return None
+        start, zone, _ = self._start()
+        length = self._length()
+        try:
+            rule = Recurrence.parse(source.value, start.clock)
+        except InvalidRule as error:
+            raise source.refuse(str(error)) from None
+        if start.whole_day and (rule.frequency == "HOURLY" or rule.times_s.any()):
+            raise source.refuse("must not name hours, as DTSTART is a day")
+        if length.days * DAY_S + length.seconds > MAX_RECURRING_DAYS * DAY_S:
+            raise source.refuse(f"must not stand in an event that lasts longer than {MAX_RECURRING_DAYS} days")
+        last_clock_s, last_s = self._until(rule.until, source)
+        return _Series(rule, zone, length, self._removed(moved), last_clock_s, last_s)
+
+    def _one(self, name: str) -> Property | None:
+        return self._event[name][0] if name in self._event else None
+
+    def _refuse(self, what: str) -> InvalidField:
+        return InvalidField(f"{self._where}, line {self._line}: the event {what}.", field=self._where)
+
+    def _start(self) -> tuple[Moment, TimeZone, Property]:
+        source = self._one("DTSTART")
+        if source is None:
+            raise self._refuse("has no DTSTART")
+        return *self._moment(source.value, source), source
+
+    def _moment(self, text: str, source: Property) -> tuple[Moment, TimeZone]:
+        """A time or day, and the zone of its clock."""
+        moment = Moment.parse(text, source)
+        if moment.zone is None:
+            if self._zone is None:
+                raise source.refuse("names no time zone: add time_zone to the schedule")
+            return moment, self._zone
+        try:
+            return moment, time_zone(moment.zone)
+        except KeyError:
+            raise source.refuse(
+                f"has the TZID {moment.zone[:60]!r}: it must be a name of the IANA database such as Europe/Helsinki"
+            ) from None
+
+    def _clock(self, text: str, source: Property) -> tuple[Seconds, TimeZone]:
+        """One start, which must be a day if the first is, as a column of one."""
+        moment, zone = self._moment(text, source)
+        if moment.whole_day != self._start()[0].whole_day:
+            raise source.refuse("must have days if DTSTART is a day, and times if it is a time")
+        return np.array([seconds(moment.clock)], dtype=np.int64), zone
+
+    def _length(self) -> Length:
+        """How long each occurrence lasts."""
+        start, zone, _ = self._start()
+        end, duration = self._one("DTEND"), self._one("DURATION")
+        if end is not None and duration is not None:
+            raise duration.refuse("stands beside DTEND: leave one away")
+        if duration is not None:
+            length = Length.parse(duration.value, duration)
+            if start.whole_day and length.seconds:
+                raise duration.refuse("must be in days or weeks, as DTSTART is a day")
+        elif end is not None:
+            length = self._length_to(end, np.array([seconds(start.clock)]), zone, whole_day=start.whole_day)
+        elif start.whole_day:
+            length = Length(1, 0)
+        else:
+            raise self._refuse("has no length: add a DTEND or a DURATION")
+        if length.days * DAY_S + length.seconds < MIN_LENGTH_S:
+            raise self._refuse("must last a minute at least: look at its DTEND or DURATION")
+        return length
+
+    def _length_to(self, end: Property, clock_s: Seconds, zone: TimeZone, *, whole_day: bool) -> Length:
+        end_clock_s, end_zone = self._clock(end.value, end)
+        if whole_day:
+            return Length(int(end_clock_s[0] - clock_s[0]) // DAY_S, 0)
+        return Length(0, int(end_zone.instants(end_clock_s)[0] - zone.instants(clock_s)[0]))
+
+    def _period_end(self, clock_s: Seconds, zone: TimeZone, text: str, source: Property) -> Seconds:
+        """Of an RDATE that has an end or a duration of its own."""
+        if text.startswith(("P", "+")):
+            ends = _ends(clock_s, zone, Length.parse(text, source))
+        else:
+            end_clock_s, end_zone = self._clock(text, source)
+            ends = end_zone.instants(end_clock_s)
+        if (ends - zone.instants(clock_s) < MIN_LENGTH_S).any():
+            raise source.refuse("must have periods of a minute at least")
+        return ends
+
+    def _removed(self, moved: dict[str, list[Property]]) -> _Removed:
+        uid = self._one("UID")
+        others = moved.get(uid.value, []) if uid is not None and self._one("RECURRENCE-ID") is None else []
+        starts, days = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for source in [*self._event.get("EXDATE", []), *others]:
+            for text in source.value.split(","):
+                moment, zone = self._moment(text, source)
+                clock_s = np.array([seconds(moment.clock)], dtype=np.int64)
+                if moment.whole_day:
+                    days.append(clock_s // DAY_S)
+                else:
+                    starts.append(zone.instants(clock_s))
+        return _Removed(np.concatenate(starts), np.concatenate(days))
+
+    def _until(self, text: str | None, source: Property) -> tuple[int | None, int | None]:
+        """(the last second on the event's clock, the last instant) at which an occurrence may begin."""
+        if text is None:
+            return None, None
+        moment = Moment.parse(text, source)
+        at_s = seconds(moment.clock)
+        if moment.zone is not None:
+            return None, at_s
+        return at_s + DAY_S - 1 if moment.whole_day else at_s, None
+
+
+class _Sum:
+    """A calendar while its events are added up, and what they may be together."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._fixed: list[Spans] = []
+        self._series: list[_Series] = []
+        self._occurrences = 0
+        self._recurring = 0
+        self._years = 0
+
+    def add(self, event: _Event, moved: dict[str, list[Property]]) -> None:
+        self._fix(event.fixed(moved))
+        series = event.series(moved)
+        if series is None:
+            return
+        if series.rule.count is None:
+            self._recur(series)
+            return
+        spans, years = series.counted(MAX_COUNTED_YEARS - self._years)
+        self._years += years
+        if self._years >= MAX_COUNTED_YEARS:
+            raise self._refuse(f"must not count over more than {MAX_COUNTED_YEARS} years in all: take UNTIL for COUNT")
+        self._fix(spans)
+
+    def total(self) -> Calendar:
+        return Calendar(_joined(self._fixed), tuple(self._series))
+
+    def _fix(self, spans: Spans) -> None:
+        self._fixed.append(spans)
+        self._occurrences += len(spans[0])
+        if self._occurrences > MAX_OCCURRENCES:
+            raise self._refuse(f"must have at most {MAX_OCCURRENCES:,} occurrences beside those that recur for ever")
+
+    def _recur(self, series: _Series) -> None:
+        self._series.append(series)
+        if len(self._series) > MAX_RECURRING:
+            raise self._refuse(f"must have at most {MAX_RECURRING} events that recur")
+        start_s = seconds(series.rule.start)
+        self._recurring += len(series.rule.times(start_s, start_s + 366 * DAY_S))
+        if self._recurring > MAX_OCCURRENCES:
+            raise self._refuse(f"must have events that recur at most {MAX_OCCURRENCES:,} times a year in all")
+
+    def _refuse(self, what: str) -> InvalidField:
+        return InvalidField(f"{self._where} {what}.", field=self._where)
+
+
+def _ends(clock_s: Seconds, zone: TimeZone, length: Length) -> Seconds:
+    """Days are counted on the calendar, hours by the time that passes."""
+    return zone.instants(clock_s + length.days * DAY_S) + length.seconds
+
+
+def _joined(spans: list[Spans]) -> Spans:
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *(starts for starts, _ in spans)]), np.concatenate(
+        [none, *(ends for _, ends in spans)]
+    )
