@@ -16,14 +16,13 @@ from tracker.domain.circles import Circles
 from tracker.domain.geodesy import Box, circle_boxes, distances_m
 from tracker.domain.path import Corridors, Legs
 from tracker.domain.polygons import Polygons
+from tracker.domain.ring import Polygonal, Position, Ring, check_count, check_position, checked, fault
 from tracker.errors import InvalidGeometry
 
-MAX_VERTICES: Final = 10_000
 MAX_RADIUS_M: Final = 1_000_000.0
 MAX_BUFFER_M: Final = 100_000.0
 MAX_LEG_M: Final = 15_000_000.0  # the way to the other side of the earth is no way in particular
-Position = Sequence[float]
-Rings = Sequence[Sequence[Position]]
+Rings: TypeAlias = Sequence[Ring]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,59 +42,27 @@ class Corridor:
     buffer_m: float
 
 
-Polygonal: TypeAlias = "shapely.Polygon | shapely.MultiPolygon"
 Shape: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | Circle | Corridor"
-
-
-def _check_position(position: Position, where: str) -> None:
-    if not 2 <= len(position) <= 4:
-        raise InvalidGeometry(f"{where} must be [lon, lat]", field=where)
-    lon, lat = position[0], position[1]
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise InvalidGeometry(
-            f"{where} is [{lon:.12g}, {lat:.12g}]: lon must be within ±180 and lat within ±90, in this order",
-            field=where,
-        )
-
-
-def _check_ring(ring: Sequence[Position], where: str) -> None:
-    if len(ring) < 4:
-        raise InvalidGeometry(
-            f"{where} has {len(ring)} positions; a ring needs at least 4, the last equal to the first", field=where
-        )
-    for i, position in enumerate(ring):
-        _check_position(position, f"{where}[{i}]")
-    if list(ring[0][:2]) != list(ring[-1][:2]):
-        raise InvalidGeometry(f"{where} is not closed: its last position must equal its first", field=where)
 
 
 def _polygon(rings: Rings, where: str) -> shapely.Polygon:
     if not rings:
         raise InvalidGeometry(f"{where} is empty", field=where)
-    for i, ring in enumerate(rings):
-        _check_ring(ring, f"{where}[{i}]")
-    flat = [np.array([position[:2] for position in ring], dtype=np.float64) for ring in rings]
-    return shapely.Polygon(flat[0], flat[1:])
+    shell, *holes = [checked(ring, f"{where}[{i}]") for i, ring in enumerate(rings)]
+    return shapely.Polygon(shell, holes)
 
 
-def _checked(shape: shapely.Polygon | shapely.MultiPolygon) -> shapely.Polygon | shapely.MultiPolygon:
-    if not shapely.is_valid(shape):
-        reason = shapely.is_valid_reason(shape)  # "Self-intersection[13.4 52.5]"
-        what, _, place = reason.partition("[")
-        at = f" at [{', '.join(place.rstrip(']').split())}]" if place else ""
+def _checked(shape: Polygonal) -> Polygonal:
+    wrong = fault(shape)
+    if wrong is not None:
         raise InvalidGeometry(
-            f"geometry.coordinates: {what.lower()}{at}; a ring must not cross or touch itself",
-            field="geometry.coordinates",
+            f"geometry.coordinates: {wrong}; a ring must not cross or touch itself", field="geometry.coordinates"
         )
     shapely.prepare(shape)
     return shape
 
 
-def _vertex_count(polygons: Sequence[Rings]) -> int:
-    return sum(len(ring) for rings in polygons for ring in rings)
-
-
-def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> shapely.Polygon | shapely.MultiPolygon:
+def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> Polygonal:
     """A valid polygon (of one part) or multipolygon from GeoJSON rings.
 
     Raises:
@@ -103,11 +70,7 @@ def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> s
     """
     if not polygons:
         raise InvalidGeometry(f"{where} is empty", field=where)
-    if _vertex_count(polygons) > MAX_VERTICES:
-        raise InvalidGeometry(
-            f"the geometry has {_vertex_count(polygons):,} positions; at most {MAX_VERTICES:,} are accepted",
-            field=where,
-        )
+    check_count(sum(len(ring) for rings in polygons for ring in rings), where)
     if len(polygons) == 1:
         return _checked(_polygon(polygons[0], where))
     return _checked(shapely.MultiPolygon([_polygon(rings, f"{where}[{i}]") for i, rings in enumerate(polygons)]))
@@ -115,7 +78,7 @@ def polygon(polygons: Sequence[Rings], where: str = "geometry.coordinates") -> s
 
 def circle(position: Position, radius_m: float | None) -> Circle:
     """A circle from a GeoJSON Point and its properties.radius_m."""
-    _check_position(position, "geometry.coordinates")
+    check_position(position, "geometry.coordinates")
     if radius_m is None:
         raise InvalidGeometry("a Point needs properties.radius_m, in metres", field="properties.radius_m")
     if not (math.isfinite(radius_m) and 0 < radius_m <= MAX_RADIUS_M):
@@ -129,12 +92,9 @@ def corridor(path: Sequence[Position], buffer_m: float | None, where: str = "geo
     """A corridor from a GeoJSON LineString and its properties.buffer_m."""
     if len(path) < 2:
         raise InvalidGeometry(f"{where} has {len(path)} positions; a LineString needs at least 2", field=where)
-    if len(path) > MAX_VERTICES:
-        raise InvalidGeometry(
-            f"the geometry has {len(path):,} positions; at most {MAX_VERTICES:,} are accepted", field=where
-        )
+    check_count(len(path), where)
     for i, position in enumerate(path):
-        _check_position(position, f"{where}[{i}]")
+        check_position(position, f"{where}[{i}]")
     if buffer_m is None:
         raise InvalidGeometry("a LineString needs properties.buffer_m, in metres", field="properties.buffer_m")
     if not (math.isfinite(buffer_m) and 0 < buffer_m <= MAX_BUFFER_M):
