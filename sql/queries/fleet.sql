@@ -5,27 +5,29 @@
 SELECT pg_advisory_xact_lock($1)
 
 -- name: reload_assets
-SELECT id, name, tags, attributes, active_device FROM asset WHERE deleted_at IS NULL AND id = ANY ($1::int[])
+SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE deleted_at IS NULL AND id = ANY ($1::int[])
 
 -- name: reload_devices
 SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL AND id = ANY ($1::int[])
 
 -- name: list_assets
-SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.created_at,
+SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,
        ARRAY(SELECT d.id FROM device d WHERE d.asset = a.id AND d.deleted_at IS NULL ORDER BY d.id) AS devices
 FROM asset a WHERE a.deleted_at IS NULL AND a.id > $1 ORDER BY a.id LIMIT $2
 
 -- name: asset_by_id
-SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.created_at,
+SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,
        ARRAY(SELECT d.id FROM device d WHERE d.asset = a.id AND d.deleted_at IS NULL ORDER BY d.id) AS devices
 FROM asset a WHERE a.deleted_at IS NULL AND a.id = $1
 
 -- name: add_asset
-INSERT INTO asset (name, tags, attributes) VALUES ($1, $2, $3) RETURNING id
+INSERT INTO asset (name, tags, attributes, thresholds) VALUES ($1, $2, $3, jsonb_strip_nulls($4)) RETURNING id
 
 -- name: change_asset
+-- Of the thresholds those that are given; null is back to the default.
 UPDATE asset SET name = coalesce($2, name), tags = coalesce($3, tags), attributes = coalesce($4, attributes),
-                 active_device = coalesce($5, active_device)
+                 active_device = coalesce($5, active_device),
+                 thresholds = jsonb_strip_nulls(thresholds || coalesce($6::jsonb, '{}'))
 WHERE id = $1 AND deleted_at IS NULL
 RETURNING id
 

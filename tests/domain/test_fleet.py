@@ -1,6 +1,6 @@
 """The fleet in memory."""
 
-from tracker.domain.fleet import Asset, Device, Fleet
+from tracker.domain.fleet import Asset, Device, Fleet, Thresholds
 
 
 def fleet_of_two() -> Fleet:
@@ -27,6 +27,15 @@ def test_a_device_whose_asset_is_gone_does_not_stand_by() -> None:
     fleet = fleet_of_two()
     fleet.remove_asset(1)
     assert not fleet.is_standby(fleet.devices[11])
+
+
+def test_limits_are_those_of_each_asset_and_the_defaults_of_one_that_is_gone() -> None:
+    fleet = fleet_of_two()
+    fleet.put_asset(Asset(2, "walker", thresholds=Thresholds(max_speed_mps=5.0)))
+    max_speed_mps, max_accuracy_m = fleet.limits([1, 2, 2, 3])
+    assert max_speed_mps.tolist() == [350, 5, 5, 350]
+    assert max_accuracy_m.tolist() == [1_000] * 4
+    assert [limits.tolist() for limits in fleet.limits([])] == [[], []]
 
 
 def test_every_change_makes_a_new_version() -> None:

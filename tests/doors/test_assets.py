@@ -3,6 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.doors.conftest import Api
+from tracker.domain.fleet import Thresholds
 from tracker.doors.keys import FLEET, HUB
 from tracker.store.snapshot import latest_columns
 
@@ -23,6 +24,44 @@ async def test_an_asset_is_made_read_changed_and_deleted(api: Api) -> None:
     await api.problem("PATCH", "/v1/assets/ast_1", {"name": "x"}, expect=404)
     await api.problem("DELETE", "/v1/assets/ast_1", expect=404)
     assert api.told.changed == [({1}, set())] * 4 + [({1}, set())]
+
+
+async def test_an_asset_has_thresholds_of_its_own(api: Api) -> None:
+    default = {"max_speed_mps": 350, "max_accuracy_m": 1000}
+    made = await api.call("POST", "/v1/assets", {"name": "Plain"}, expect=201)
+    assert made["thresholds"] == default
+    made = await api.call("POST", "/v1/assets", {"name": "Cab", "thresholds": {"max_speed_mps": 60}}, expect=201)
+    assert made["thresholds"] == {**default, "max_speed_mps": 60}
+    changed = await api.call("PATCH", "/v1/assets/ast_2", {"thresholds": {"max_accuracy_m": 99.5}})
+    assert changed["thresholds"] == {"max_speed_mps": 60, "max_accuracy_m": 99.5}, "what is left out stays"
+    assert api.app[FLEET].thresholds(2) == Thresholds(60, 99.5)
+    await api.call("PATCH", "/v1/assets/ast_2", {"name": "Taxi"})
+    assert (await api.call("GET", "/v1/assets/ast_2"))["thresholds"] == changed["thresholds"]
+    changed = await api.call("PATCH", "/v1/assets/ast_2", {"thresholds": {"max_speed_mps": None}})
+    assert changed["thresholds"] == {**default, "max_accuracy_m": 99.5}
+    await api.call("PATCH", "/v1/assets/ast_2", {"thresholds": None})
+    assert [each["thresholds"] for each in (await api.call("GET", "/v1/assets"))["assets"]] == [default, default]
+    assert api.app[FLEET].thresholds(2) == Thresholds()
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "field"),
+    [
+        ({"max_speed_mps": 0.9}, "thresholds.max_speed_mps"),
+        ({"max_speed_mps": -60}, "thresholds.max_speed_mps"),
+        ({"max_speed_mps": 100_001}, "thresholds.max_speed_mps"),
+        ({"max_speed_mps": "60"}, "thresholds.max_speed_mps"),
+        ({"max_accuracy_m": 0}, "thresholds.max_accuracy_m"),
+        ({"max_accuracy_m": 1.1e7}, "thresholds.max_accuracy_m"),
+        ({"max_speed_kmh": 200}, "thresholds.max_speed_kmh"),
+        (60, "thresholds"),
+    ],
+)
+async def test_a_bad_threshold_is_named(api: Api, thresholds: object, field: str) -> None:
+    await api.call("POST", "/v1/assets", {"name": "a"}, expect=201)
+    for method, path in (("POST", "/v1/assets"), ("PATCH", "/v1/assets/ast_1")):
+        found = await api.problem(method, path, {"name": "a", "thresholds": thresholds}, expect=422)
+        assert found["field"] == field
 
 
 async def test_an_asset_with_devices_goes_only_when_they_are_to_go_too(api: Api) -> None:

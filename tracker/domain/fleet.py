@@ -3,8 +3,25 @@
 The tables `asset` and `device` are the truth; whoever commits a change to them applies it here in the same breath.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+
+from tracker.domain.batch import Floats
+from tracker.domain.fix import MAX_SPEED_MPS, POOR_ACCURACY_OVER_M
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Beyond which an asset's fixes are not believed."""
+
+    max_speed_mps: float = MAX_SPEED_MPS
+    max_accuracy_m: float = POOR_ACCURACY_OVER_M
+
+
+DEFAULTS: Final = Thresholds()
 
 
 @dataclass(slots=True)
@@ -16,6 +33,7 @@ class Asset:
     tags: frozenset[str] = frozenset()
     attributes: dict[str, Any] = field(default_factory=dict)
     active_device: int | None = None
+    thresholds: Thresholds = DEFAULTS
 
 
 @dataclass(slots=True)
@@ -53,6 +71,16 @@ class Fleet:
     def remove_device(self, device_id: int) -> None:
         self.devices.pop(device_id, None)
         self.version += 1
+
+    def thresholds(self, asset_id: int) -> Thresholds:
+        """Those of an asset, also of one that is gone: its devices may still send."""
+        asset = self.assets.get(asset_id)
+        return DEFAULTS if asset is None else asset.thresholds
+
+    def limits(self, asset_ids: Iterable[int]) -> tuple[Floats, Floats]:
+        """max_speed_mps and max_accuracy_m of each, to be repeated for their fixes."""
+        found = [self.thresholds(asset_id) for asset_id in asset_ids]
+        return np.array([each.max_speed_mps for each in found]), np.array([each.max_accuracy_m for each in found])
 
     def is_standby(self, device: Device) -> bool:
         """Whether another device of the same asset is the active one."""

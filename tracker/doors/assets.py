@@ -1,6 +1,7 @@
 """`/v1/assets`: what is followed."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,12 +9,13 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from tracker.access.roles import Role, require
+from tracker.domain.fix import RANGES
 from tracker.doors.fields import Body, Name, Tags, free_form, given
 from tracker.doors.keys import DATABASE
 from tracker.doors.paging import number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
 from tracker.live.latest import Latest
-from tracker.store.fleet import FleetStore
+from tracker.store.fleet import FleetStore, asset_of
 from tracker.wire import ids
 from tracker.wire.times import rfc3339
 
@@ -21,10 +23,18 @@ FLEET_STORE: Final = web.AppKey("fleet_store", FleetStore)
 LATEST: Final = web.AppKey("latest", Latest)
 
 
+class ThresholdFields(Body):
+    """What is left out stays; null is the default."""
+
+    max_speed_mps: Annotated[float, msgspec.Meta(ge=1, le=RANGES["speed_mps"][1])] | UnsetType | None = UNSET
+    max_accuracy_m: Annotated[float, msgspec.Meta(ge=1, le=RANGES["accuracy_m"][1])] | UnsetType | None = UNSET
+
+
 class NewAsset(Body):
     name: Name
     tags: Tags = msgspec.field(default_factory=list)
     attributes: dict[str, Any] = msgspec.field(default_factory=dict)
+    thresholds: ThresholdFields | None = None
 
 
 class AssetPatch(Body):
@@ -34,6 +44,7 @@ class AssetPatch(Body):
     tags: Tags | UnsetType = UNSET
     attributes: dict[str, Any] | UnsetType = UNSET
     active_device: Annotated[str, msgspec.Meta(max_length=40)] | UnsetType = UNSET
+    thresholds: ThresholdFields | UnsetType | None = UNSET
 
 
 def routes() -> list[web.RouteDef]:
@@ -66,9 +77,10 @@ async def show_asset(request: web.Request) -> web.StreamResponse:
 async def create_asset(request: web.Request) -> web.StreamResponse:
     wanted = await body(request, NewAsset)
     free_form(wanted.attributes, "attributes")
-    return answer(
-        _form(await request.app[FLEET_STORE].create_asset(wanted.name, wanted.tags, wanted.attributes)), status=201
+    row = await request.app[FLEET_STORE].create_asset(
+        wanted.name, wanted.tags, wanted.attributes, _thresholds(wanted.thresholds)
     )
+    return answer(_form(row), status=201)
 
 
 @require(Role.DISPATCHER)
@@ -80,7 +92,12 @@ async def change_asset(request: web.Request) -> web.StreamResponse:
         None if patch.active_device is UNSET else number_of(ids.DEVICE, patch.active_device, "active_device")
     )
     row = await request.app[FLEET_STORE].change_asset(
-        path_id(request, ids.ASSET), given(patch.name), given(patch.tags), given(patch.attributes), active_device
+        path_id(request, ids.ASSET),
+        given(patch.name),
+        given(patch.tags),
+        given(patch.attributes),
+        active_device,
+        None if patch.thresholds is UNSET else _thresholds(patch.thresholds),
     )
     return answer(_form(row))
 
@@ -94,6 +111,13 @@ async def delete_asset(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204)
 
 
+def _thresholds(fields: ThresholdFields | None) -> dict[str, float | None]:
+    """Those to set; None: to the default. Null for all of them is null for each."""
+    if fields is None:
+        return dict.fromkeys(ThresholdFields.__struct_fields__)
+    return {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not UNSET}
+
+
 def _form(row: Mapping[str, Any]) -> dict[str, Any]:
     active = row["active_device"]
     return {
@@ -101,6 +125,7 @@ def _form(row: Mapping[str, Any]) -> dict[str, Any]:
         "name": row["name"],
         "tags": row["tags"],
         "attributes": row["attributes"],
+        "thresholds": asdict(asset_of(row).thresholds),
         "active_device": None if active is None else ids.public_id(ids.DEVICE, active),
         "devices": [ids.public_id(ids.DEVICE, device) for device in row["devices"]],
         "created_at": rfc3339(row["created_at"]),

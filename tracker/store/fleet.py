@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tracker.domain.fleet import Asset, Device, Fleet
+from tracker.domain.fleet import Asset, Device, Fleet, Thresholds
 from tracker.errors import Conflict, InvalidField, NotFound
 from tracker.store.database import Connection, Database
 from tracker.store.sql import sql
@@ -72,9 +72,7 @@ class FleetStore:
 
     def _apply(self, change: Change, assets: Sequence[Row], devices: Sequence[Row]) -> None:
         for row in assets:
-            self._fleet.put_asset(
-                Asset(row["id"], row["name"], frozenset(row["tags"]), row["attributes"], row["active_device"])
-            )
+            self._fleet.put_asset(asset_of(row))
         for row in devices:
             self._fleet.put_device(Device(row["id"], row["name"], row["asset"], row["config"]))
         for gone in change.assets - {row["id"] for row in assets}:
@@ -91,9 +89,12 @@ class FleetStore:
     async def asset(self, asset_id: int) -> Row:
         return _found(await self.database.row("asset_by_id", asset_id), ids.ASSET, asset_id)
 
-    async def create_asset(self, name: str, tags: list[str], attributes: dict[str, Any]) -> Row:
+    async def create_asset(
+        self, name: str, tags: list[str], attributes: dict[str, Any], thresholds: Mapping[str, float | None]
+    ) -> Row:
+        """Thresholds that are left out, or None, are the defaults."""
         async with self._changing() as change:
-            made = await change.connection.fetchrow(sql("add_asset"), name, tags, attributes)
+            made = await change.connection.fetchrow(sql("add_asset"), name, tags, attributes, thresholds)
             change.assets.add(made["id"])
             row: Row = await change.connection.fetchrow(sql("asset_by_id"), made["id"])
         return row
@@ -105,8 +106,9 @@ class FleetStore:
         tags: list[str] | None,
         attributes: dict[str, Any] | None,
         active_device: int | None,
+        thresholds: Mapping[str, float | None] | None,
     ) -> Row:
-        """None leaves a field as it is.
+        """None leaves a field as it is; of the thresholds those that are left out stay, and None is the default.
 
         Raises:
             NotFound: there is no such asset.
@@ -118,7 +120,9 @@ class FleetStore:
             if row is not None:
                 if active_device is not None and active_device not in row["devices"]:
                     raise InvalidField("active_device must be a device of this asset.", field="active_device")
-                await change.connection.execute(sql("change_asset"), asset_id, name, tags, attributes, active_device)
+                await change.connection.execute(
+                    sql("change_asset"), asset_id, name, tags, attributes, active_device, thresholds
+                )
                 row = await change.connection.fetchrow(sql("asset_by_id"), asset_id)
         return _found(row, ids.ASSET, asset_id)
 
@@ -248,6 +252,18 @@ class FleetStore:
             await self.device(device_id)
             raise Conflict(f"{MAX_WAITING_COMMANDS} commands wait for this device already.")
         return int(made["id"])
+
+
+def asset_of(row: Row) -> Asset:
+    """A row of the table `asset`, as memory has it."""
+    return Asset(
+        row["id"],
+        row["name"],
+        frozenset(row["tags"]),
+        row["attributes"],
+        row["active_device"],
+        Thresholds(**row["thresholds"]),
+    )
 
 
 async def _delete_devices(change: Change, device_ids: Sequence[int]) -> None:
