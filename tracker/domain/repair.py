@@ -195,23 +195,25 @@ def _nested(areas: list[Polygonal]) -> Polygonal:
 
 
 def _folded(xy: Floats, where: str, notes: Notes) -> Polygonal:
-    """The area of a ring that leaves the map or goes over its rim: unrolled, cut where the map ends, put back."""
-    rolled_out = _around_pole(_unrolled(xy), where, notes)
-    area = shapely.Polygon(_with_cuts(rolled_out))
-    wrong = fault(area)
-    if wrong is not None:
-        notes.add(f"{where} mended: {wrong}")
-        area = _valid(area)
+    """The area of a ring that leaves the map or goes over its rim: unrolled, cut where the map ends, put back. What it
+    covers twice it does not hold, so that a band may come back beside itself a turn farther on.
+    """
+    area = shapely.Polygon(_with_cuts(_around_pole(_unrolled(xy), where, notes)))
+    if not shapely.is_valid(area):
+        notes.add(f"{where} mended: it crosses or touches itself")
+        area = shapely.make_valid(area)
     west, _, east, _ = area.bounds if not area.is_empty else (0, 0, 0, 0)
-    pieces = []
-    for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))):
-        piece = shapely.intersection(area, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
-        pieces += _polygons([shapely.transform(piece, partial(_shifted, by=-360.0 * turn))])
-    if len(pieces) > 1:
+    turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360)))
+    if len(turns) > 1:
         notes.add(f"{where} cut at the antimeridian, each edge taken the short way round")
-    else:
+    elif turns != range(1):
         notes.add(f"{where}: longitudes beyond ±180 wrapped")
-    return shapely.union_all(pieces)
+    found = shapely.Polygon()
+    for turn in turns:
+        piece = shapely.intersection(area, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
+        parts = _polygons([shapely.transform(piece, partial(_shifted, by=-360.0 * turn))])
+        found = shapely.symmetric_difference(found, shapely.union_all(parts))
+    return found
 
 
 def _unrolled(xy: Floats) -> Floats:
