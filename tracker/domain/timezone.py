@@ -1,9 +1,10 @@
-"""Time zones as arrays: which instant a clock on the wall means, for many readings at once.
+"""Time zones as arrays: which instants the readings of a clock mean, for many of them at once.
 
 Zones come from the tzdata package and never from the system, so that every machine with the same lock agrees about the
 past. A clock before 1900 or after 2200 is taken to stand as it did at the border.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -18,47 +19,98 @@ Seconds = NDArray[np.int64]  # since 1970: of UTC where nothing else is said, el
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 2200
 DAY_S: Final = 86_400
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# No zone ever changed twice within this time (the shortest that tzdata knows is a week of 2000 in Brazil): a clock that
-# is looked at so often shows every change.
-_LOOK_EVERY_S: Final = 5 * DAY_S
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# No zone ever changed its offset twice within this time and the two days that a search takes in beside it; the shortest
+# known is a week of the year 2000 in Brazil. A clock that is looked at so often shows every change.
+_LOOK_EVERY: Final = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Changes:
+    """The offsets of a zone over some years. reached_s: what the clock has reached at the end of each offset but the
+    last; one that is put back stands still until it catches up.
+    """
+
+    years: range
+    changes_s: Seconds
+    offsets_s: Seconds  # before, between and after the changes
+    reached_s: Seconds
+
+
+_NO_CHANGES: Final = _Changes(range(0), *(np.zeros(size, dtype=np.int64) for size in (0, 1, 0)))
 
 
 class TimeZone:
-    """One zone of the IANA database. Build it with `time_zone`."""
+    """One zone of the IANA database. Use `time_zone`, which makes each but once."""
 
     def __init__(self, name: str) -> None:
         with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-            zone = ZoneInfo.from_file(file, key=name)
+            self._zone = ZoneInfo.from_file(file, key=name)
         self.name = name
-        changes, offsets = _changes(zone)
-        self._changes_s: Seconds = np.array(changes, dtype=np.int64)
-        self._offsets_s: Seconds = np.array(offsets, dtype=np.int64)  # one more: before the first change
-        # What the clock has reached at the end of each offset. One that is put back stands still until it catches up.
-        self._reached_s: Seconds = np.maximum.accumulate(self._changes_s + self._offsets_s[:-1])
+        self._known: _Changes | None = None
 
     def first_instants(self, clock_s: Seconds) -> Seconds:
-        """When the clock first showed these times or later: a time it skipped is the instant of the skip.
+        """When the clock first showed these times or later ones: a time that it skipped is the instant of the skip.
 
-        This never goes back: of two times on the clock, the later one is not the earlier instant.
+        Of two times, the later never gets the earlier instant.
         """
-        change, instants = self._meant(clock_s)
-        skip = np.where(change > 0, self._changes_s[change - 1], instants) if len(self._changes_s) else instants
-        return np.maximum(instants, skip)
+        changes = self._changes(clock_s)
+        number = np.searchsorted(changes.reached_s, clock_s, side="right")
+        instants = clock_s - changes.offsets_s[number]
+        if len(changes.changes_s) == 0:
+            return instants
+        return np.where(number > 0, np.maximum(instants, changes.changes_s[number - 1]), instants)
 
     def instants(self, clock_s: Seconds) -> Seconds:
-        """As RFC 5545 (3.3.5) reads times: the first of two, and in a skipped hour by the offset before it."""
-        change, instants = self._meant(clock_s)
-        if len(self._changes_s) == 0:
+        """As RFC 5545 (3.3.5) reads times: the first of two, and one that was skipped by the offset before the skip."""
+        changes = self._changes(clock_s)
+        number = np.searchsorted(changes.reached_s, clock_s, side="right")
+        instants = clock_s - changes.offsets_s[number]
+        if len(changes.changes_s) == 0:
             return instants
-        skipped = (change > 0) & (instants < self._changes_s[change - 1])
-        return np.where(skipped, clock_s - self._offsets_s[change - 1], instants)
+        skipped = (number > 0) & (instants < changes.changes_s[number - 1])
+        return np.where(skipped, clock_s - changes.offsets_s[number - 1], instants)
 
-    def _meant(self, clock_s: Seconds) -> tuple[Seconds, Seconds]:
-        """The number of changes before each time on the clock, and the instant by the offset that holds then."""
-        change = np.searchsorted(self._reached_s, clock_s, side="right")
-        return change, clock_s - self._offsets_s[change]
+    def _changes(self, clock_s: Seconds) -> _Changes:
+        """What is known of the years of these times: more each time that is needed."""
+        if len(clock_s) == 0:
+            return _NO_CHANGES
+        first = _year(int(clock_s.min()) - 2 * DAY_S)
+        last = _year(int(clock_s.max()) + 2 * DAY_S)
+        known = self._known
+        if known is None:
+            known = self._known = self._learned(range(first, last + 1))
+        if first < known.years.start or last >= known.years.stop:
+            known = self._known = self._learned(_grown(known.years, first, last))
+        return known
+
+    def _learned(self, years: range) -> _Changes:
+        """Look at the clock at every few days of these years, and closer where it changed."""
+        at = datetime(years.start, 1, 1, tzinfo=self._zone)
+        end = datetime(years.stop, 1, 1, tzinfo=self._zone)
+        offsets = [_offset(at)]
+        changes: list[int] = []
+        while at < end:
+            at += _LOOK_EVERY
+            if _offset(at) != offsets[-1]:
+                changes.append(self._change_s(at, offsets[-1]))
+                offsets.append(_offset(at))
+        changes_s = np.array(changes, dtype=np.int64)
+        offsets_s = np.array([offset // timedelta(seconds=1) for offset in offsets], dtype=np.int64)
+        return _Changes(years, changes_s, offsets_s, np.maximum.accumulate(changes_s + offsets_s[:-1]))
+
+    def _change_s(self, after: datetime, offset: timedelta) -> int:
+        """The first instant, within a look before a reading of the clock, at which an offset no longer holds."""
+        high = seconds(after) + DAY_S  # what the clock reads is within a day of UTC
+        low = high - _LOOK_EVERY // timedelta(seconds=1) - 2 * DAY_S
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _offset((_EPOCH + timedelta(seconds=middle)).astimezone(self._zone)) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
 
 
 @cache
@@ -69,7 +121,7 @@ def zone_names() -> frozenset[str]:
 
 @cache  # at most as many as there are names
 def time_zone(name: str) -> TimeZone:
-    """The zone of that name. Its first use takes some milliseconds.
+    """The zone of that name.
 
     Raises:
         KeyError: there is none.
@@ -79,42 +131,33 @@ def time_zone(name: str) -> TimeZone:
     return TimeZone(name)
 
 
-def seconds(moment: datetime) -> int:
-    """A time without a zone as seconds since 1970 on its own clock."""
-    return (moment.replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
+def seconds(reading: datetime) -> int:
+    """A reading of a clock, whatever its zone, as seconds since 1970 on that clock."""
+    return (reading.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
 
 def year_begin_s(year: int) -> int:
-    """When a year begins, on whatever clock it is asked of."""
+    """The beginning of a year on any clock."""
     return int(np.datetime64(year - 1970, "Y").astype("datetime64[s]").astype(np.int64))
 
 
-def _offset_s(zone: ZoneInfo, at_s: int) -> int:
-    offset = (EPOCH + timedelta(seconds=at_s)).astimezone(zone).utcoffset()
+def _year(clock_s: int) -> int:
+    """The year of a time on a clock, if it is one of those whose changes are known."""
+    year = int(np.datetime64(clock_s, "s").astype("datetime64[Y]").astype(np.int64)) + 1970
+    return min(max(year, FIRST_YEAR), LAST_YEAR)
+
+
+def _grown(known: range, first: int, last: int) -> range:
+    """These years, too; twice as many at least, so that one after the other costs little more than all at once."""
+    start, stop = known.start, known.stop
+    if first < start:
+        start = max(min(first, start - len(known)), FIRST_YEAR)
+    if last >= stop:
+        stop = min(max(last + 1, stop + len(known)), LAST_YEAR + 1)
+    return range(start, stop)
+
+
+def _offset(reading: datetime) -> timedelta:
+    offset = reading.utcoffset()
     assert offset is not None
-    return offset // timedelta(seconds=1)
-
-
-def _changes(zone: ZoneInfo) -> tuple[list[int], list[int]]:
-    """The instants at which the offset changed, and the offsets before, between and after them."""
-    looks = range(year_begin_s(FIRST_YEAR - 1), year_begin_s(LAST_YEAR + 2), _LOOK_EVERY_S)
-    changes: list[int] = []
-    offsets = [_offset_s(zone, looks[0])]
-    for look in looks[1:]:
-        offset = _offset_s(zone, look)
-        if offset != offsets[-1]:
-            changes.append(_change(zone, look - _LOOK_EVERY_S, look))
-            offsets.append(offset)
-    return changes, offsets
-
-
-def _change(zone: ZoneInfo, before: int, after: int) -> int:
-    """The first second of the offset that holds at `after`."""
-    offset = _offset_s(zone, after)
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset_s(zone, middle) == offset:
-            after = middle
-        else:
-            before = middle
-    return after
+    return offset
