@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby, pairwise
+from math import hypot
 from typing import Any, Final, Protocol
 
 import pyproj
@@ -42,6 +43,11 @@ class Chord:
         part = Fraction(fraction)
         (x1, y1), (x2, y2) = self.begin, self.end
         return x1 + part * (x2 - x1), y1 + part * (y2 - y1)
+
+    def floating(self) -> Callable[[float], tuple[float, float]]:
+        """The same as `at`, in floating numbers: exact at both ends."""
+        (x1, y1), (x2, y2) = ((float(x), float(y)) for x, y in (self.begin, self.end))
+        return lambda part: (x1 + part * (x2 - x1), y1 + part * (y2 - y1)) if part < 1 else (x2, y2)
 
 
 class Area(Protocol):
@@ -149,84 +155,93 @@ def _meetings(chord: Chord, edge: tuple[Place, Place], turn: int) -> list[Fracti
 
 
 def _to_edges_m(edges: Iterator[tuple[Place, Place]], x: float, y: float) -> float:
-    """The geodesic distance to the nearest edge. A flat earth says which edges may be it."""
-    guesses = [(_flat_m(a, b, x, y), a, b) for a, b in edges]
-    near = min(guess for guess, _, _ in guesses) * 1.1 + 1
-    return min(_to_edge_m(a, b, x, y) for guess, a, b in guesses if guess <= near)
+    """The geodesic distance to the nearest edge. A flat earth says which edges may be it, and where about."""
+    east_m, north_m = distance_m((x, y), (x + 0.001, y)) * 1000, 111_000.0
+    guesses = []
+    for (ax, ay), (bx, by) in edges:
+        px, py, qx, qy = (
+            (float(ax) - x) * east_m,
+            (float(ay) - y) * north_m,
+            (float(bx) - x) * east_m,
+            (float(by) - y) * north_m,
+        )
+        dx, dy = qx - px, qy - py
+        part = min(1.0, max(0.0, -(px * dx + py * dy) / (dx * dx + dy * dy))) if dx or dy else 0.0
+        guesses.append((hypot(px + part * dx, py + part * dy), part, (float(ax), float(ay)), (float(bx), float(by))))
+    near = min(guess[0] for guess in guesses) * 1.1 + 1
+    return min(_to_edge_m(part, a, b, (x, y)) for guess, part, a, b in guesses if guess <= near)
 
 
-def _flat_m(a: Place, b: Place, x: float, y: float) -> float:
-    scale_x = distance_m((x, y), (x + 0.001, y)) / 0.001
-    ax, ay, bx, by = (float(a[0]) - x) * scale_x, (float(a[1]) - y) * 111_000, 0.0, 0.0
-    bx, by = (float(b[0]) - x) * scale_x, (float(b[1]) - y) * 111_000
-    dx, dy = bx - ax, by - ay
-    part = min(1.0, max(0.0, -(ax * dx + ay * dy) / (dx * dx + dy * dy))) if dx or dy else 0.0
-    return float(((ax + part * dx) ** 2 + (ay + part * dy) ** 2) ** 0.5)
-
-
-def _to_edge_m(a: Place, b: Place, x: float, y: float) -> float:
-    (ax, ay), (bx, by) = a, b
-
+def _to_edge_m(guess: float, a: tuple[float, float], b: tuple[float, float], place: Place) -> float:
     def to(part: float) -> float:
-        return distance_m((x, y), (float(ax) + part * float(bx - ax), float(ay) + part * float(by - ay)))
+        return distance_m(place, (a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])))
 
-    return to(_lowest(to, 0.0, 1.0))
+    return to(_lowest(to, guess, max(0.0, guess - 0.1), min(1.0, guess + 0.1)))
 
 
-def _lowest(of: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one hollow is lowest: by thirds."""
-    ends = low, high
-    for _ in range(60):
+def _lowest(of: Callable[[float], float], guess: float, low: float, high: float) -> float:
+    """Where a function with one hollow is lowest: by thirds. Never worse than the guess."""
+    for _ in range(45):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         if of(left) <= of(right):
             high = right
         else:
             low = left
-    return min(((low + high) / 2, *ends), key=of)
+    return min(guess, (low + high) / 2, key=of)
 
 
 class Sampled:
-    """Any shape that can say whether it holds a place and how far its edge is: its stretches are found by looking."""
+    """Any shape that can say how far outside a place is (0 or less: not at all). Its stretches are found by looking."""
 
-    def __init__(self, holds: Callable[[Place], bool], edge_m: Callable[[Place], float], looks: int = 128) -> None:
-        self._holds, self._edge_m, self._looks = holds, edge_m, looks
+    def __init__(self, outside_m: Callable[[Place], float], looks: int = 32) -> None:
+        self._outside_m, self._looks = outside_m, looks
+
+    def outside_m(self, place: Place) -> float:
+        return self._outside_m(_wrapped(place))
 
     def holds(self, place: Place) -> bool:
-        return self._holds(_wrapped(place))
+        return self.outside_m(place) <= 0
 
     def edge_m(self, place: Place) -> float:
-        return self._edge_m(_wrapped(place))
+        return abs(self.outside_m(place))
 
     def stretches(self, chord: Chord) -> list[Stretch]:
-        """Looks are evenly spaced, and closer wherever the shape comes nearest between two of them."""
-
-        def outside_m(at: float) -> float:
-            place = chord.at(at)
-            return -self.edge_m(place) if self.holds(place) else self.edge_m(place)
-
-        n = self._looks
-        looks = [i / n for i in range(n + 1)]
-        far = [outside_m(at) for at in looks]
-        for i in range(n + 1):
-            left, right = max(i - 1, 0), min(i + 1, n)
-            if 0 < far[i] == min(far[left : right + 1]):
-                looks.append(_lowest(outside_m, looks[left], looks[right]))
-        looks.sort()
+        """Looks are evenly spaced, and one more is where the shape comes nearest between them."""
+        at = chord.floating()
+        looks = self._looks_along(at)
         stretches: list[Stretch] = []
-        for inside, group in groupby(range(len(looks)), key=lambda i: self.holds(chord.at(looks[i]))):
+        for inside, group in groupby(range(len(looks)), key=lambda i: self.holds(at(looks[i]))):
             if inside:
                 run = list(group)
                 first, last = run[0], run[-1]
-                begin = self._edge(chord, looks[first], looks[first - 1]) if first else 0.0
-                end = self._edge(chord, looks[last], looks[last + 1]) if last + 1 < len(looks) else 1.0
+                begin = self._edge(at, looks[first], looks[first - 1]) if first else 0.0
+                end = self._edge(at, looks[last], looks[last + 1]) if last + 1 < len(looks) else 1.0
                 stretches.append((begin, end))
         return stretches
 
-    def _edge(self, chord: Chord, inside: float, outside: float) -> float:
-        """The last fraction inside, on the way to one outside."""
-        for _ in range(60):
+    def nearest_m(self, chord: Chord) -> float:
+        """How far outside the chord stays; less than 0 if it goes in."""
+        at = chord.floating()
+        return min(self.outside_m(at(look)) for look in self._looks_along(at))
+
+    def _looks_along(self, at: Callable[[float], Place]) -> list[float]:
+        def outside_m(part: float) -> float:
+            return self.outside_m(at(part))
+
+        n = self._looks
+        looks = [i / n for i in range(n + 1)]
+        far = [outside_m(part) for part in looks]
+        for i in range(n + 1):
+            left, right = max(i - 1, 0), min(i + 1, n)
+            if 0 < far[i] == min(far[left : right + 1]):
+                looks.append(_lowest(outside_m, i / n, left / n, right / n))
+        return sorted(looks)
+
+    def _edge(self, at: Callable[[float], Place], inside: float, outside: float) -> float:
+        """The last part inside, on the way to one outside."""
+        for _ in range(50):
             middle = (inside + outside) / 2
-            if self.holds(chord.at(middle)):
+            if self.holds(at(middle)):
                 inside = middle
             else:
                 outside = middle
@@ -243,11 +258,7 @@ def distance_m(a: Place, b: Place) -> float:
 
 
 def round_area(circle: Circle) -> Sampled:
-    centre = circle.lon, circle.lat
-    return Sampled(
-        lambda place: distance_m(place, centre) <= circle.radius_m,
-        lambda place: abs(distance_m(place, centre) - circle.radius_m),
-    )
+    return Sampled(lambda place: distance_m(place, (circle.lon, circle.lat)) - circle.radius_m)
 
 
 def plain_area(shape: Any) -> Area:

@@ -1,0 +1,402 @@
+"""Worlds full of trouble for geofences: few instants and few places, so that edges, equal fixes and ties are common.
+
+A world is what was stored between which changes. It can arrive in any order, doubled and batched anyhow: `arrivals`
+draws such a way, and `World.in_order` is the plain one. Positions are multiples of 1/128 degree, exact in binary too.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+import shapely
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.domain.areas import Chord, Place, plain_area, round_area
+from tests.domain.reference import UNIT, FixRow, Quality, TagsChange, Version
+from tracker.domain.batch import Ints, Mask
+from tracker.domain.shape import Circle, Shape, circle, polygon
+
+STEP: Final = UNIT // 128  # of the grid, about 870 m at the equator
+REACH: Final = 5  # the grid goes from -REACH to REACH steps
+SECOND: Final = 1_000
+TAGS: Final = ("bus", "tram")
+NEVER: Final = int(np.iinfo(np.int64).min)
+Ring = list[list[float]]
+T = TypeVar("T")
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Schedules
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """A schedule of given occurrences, which neither overlap nor touch: what the engine asks of one, in plain sight."""
+
+    intervals: tuple[tuple[int, int], ...]
+
+    def holds(self, time_ms: Ints) -> Mask:
+        return np.array([any(a <= at < b for a, b in self.intervals) for at in time_ms.tolist()], dtype=np.bool_)
+
+    def occurrence(self, time_ms: Ints) -> NDArray[np.int64]:
+        """The start of the occurrence that contains each instant, NEVER where none does."""
+        starts = [next((a for a, b in self.intervals if a <= at < b), NEVER) for at in time_ms.tolist()]
+        return np.array(starts, dtype=np.int64)
+
+    def boundary(self, before_ms: int, after_ms: int) -> int | None:
+        """The first instant in (before, after] at which it began or ended to hold, None if it did not change."""
+        return min((at for each in self.intervals for at in each if before_ms < at <= after_ms), default=None)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What was stored, and what was changed
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A geofence that is no more from a batch on."""
+
+    fence: int
+    from_batch: int
+
+
+# A Version makes a geofence, or changes it. from_batch is given when it happens.
+Change: TypeAlias = Version | TagsChange | Deleted
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Changes, and then the fixes that were stored before the next ones. Their batches are given when they arrive."""
+
+    changes: tuple[Change, ...]
+    fixes: tuple[FixRow, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The fixes of one commit, in the order in which they came."""
+
+    number: int
+    fixes: tuple[FixRow, ...]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One way in which a world came to be known. Every change has a batch number of its own, so that changes have an
+    order; it applies to that batch, if there were one, and to all that follow.
+    """
+
+    steps: tuple[Batch | Change, ...]
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [step for step in self.steps if isinstance(step, Batch)]
+
+    @property
+    def changes(self) -> list[Change]:
+        return [step for step in self.steps if not isinstance(step, Batch)]
+
+    @property
+    def fixes(self) -> list[FixRow]:
+        return [fix for batch in self.batches for fix in batch.fixes]
+
+    @property
+    def tag_history(self) -> list[TagsChange]:
+        return [change for change in self.changes if isinstance(change, TagsChange)]
+
+    @property
+    def deleted(self) -> dict[int, int]:
+        return {change.fence: change.from_batch for change in self.changes if isinstance(change, Deleted)}
+
+    @property
+    def versions(self) -> list[Version]:
+        """With their ends."""
+        made = [change for change in self.changes if isinstance(change, Version)]
+        return [replace(version, to_batch=self._end(version, made)) for version in made]
+
+    def _end(self, version: Version, made: Sequence[Version]) -> int | None:
+        later = [v.from_batch for v in made if v.fence == version.fence and v.version > version.version]
+        return min(later, default=self.deleted.get(version.fence))
+
+
+@dataclass(frozen=True)
+class World:
+    """What happened, and one drawn way in which it arrived."""
+
+    epochs: tuple[Epoch, ...]
+    arrived: Arrival
+
+    @cached_property
+    def in_order(self) -> Arrival:
+        """The same with every fix once, each epoch one batch in event order."""
+        return arrive([(e.changes, [sorted(e.fixes, key=lambda fix: fix.event_order)]) for e in self.epochs])
+
+    @property
+    def fixes_sorted(self) -> list[FixRow]:
+        return sorted(self.in_order.fixes, key=lambda fix: fix.event_order)
+
+    @property
+    def arrivals(self) -> list[Batch]:
+        return self.arrived.batches
+
+    @property
+    def changes(self) -> list[Change]:
+        return self.arrived.changes
+
+
+def arrive(plan: Iterable[tuple[Sequence[Change], Sequence[Sequence[FixRow]]]]) -> Arrival:
+    """Changes and the batches after them, again and again: numbers are given as they come."""
+    steps: list[Batch | Change] = []
+    for changes, batches in plan:
+        for change in changes:
+            steps.append(replace(change, from_batch=len(steps) + 1))
+        for fixes in batches:
+            number = len(steps) + 1
+            steps.append(Batch(number, tuple(replace(fix, batch=number) for fix in fixes)))
+    return Arrival(tuple(steps))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Shapes
+# ----------------------------------------------------------------------------------------------------------------------
+
+steps = st.integers(-REACH, REACH)
+
+
+def box(west: float, south: float, east: float, north: float) -> Ring:
+    """A closed ring around a box of grid steps."""
+    corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    return [[x / 128, y / 128] for x, y in corners]
+
+
+@st.composite
+def rectangles(draw: st.DrawFn) -> Shape:
+    """Mostly large; sometimes with a hole."""
+    west, south = draw(st.integers(-REACH, REACH - 1)), draw(st.integers(-REACH, REACH - 1))
+    east, north = draw(st.integers(west + 1, REACH)), draw(st.integers(south + 1, REACH))
+    rings = [box(west, south, east, north)]
+    if east - west >= 3 and north - south >= 3 and draw(st.booleans()):
+        rings.append(box(west + 1, south + 1, draw(st.integers(west + 2, east - 1)), north - 1))
+    return polygon([rings])
+
+
+@st.composite
+def stars(draw: st.DrawFn) -> Shape:
+    """Any ring of grid points around their middle: slanted edges and hollows, which a chord may cross many times."""
+    points = draw(st.lists(st.tuples(steps, steps), min_size=3, max_size=7, unique=True))
+    x, y = sum(p[0] for p in points) / len(points), sum(p[1] for p in points) / len(points)
+    around = sorted(points, key=lambda p: (math.atan2(p[1] - y, p[0] - x), math.hypot(p[1] - y, p[0] - x)))
+    ring = [[px / 128, py / 128] for px, py in [*around, around[0]]]
+    if not shapely.Polygon(ring).is_valid:
+        return draw(rectangles())
+    return polygon([[ring]])
+
+
+@st.composite
+def islands(draw: st.DrawFn) -> Shape:
+    """Two parts that touch at a corner."""
+    x, y = draw(st.integers(-REACH + 1, REACH - 1)), draw(st.integers(-REACH + 1, REACH - 1))
+    south_west = box(draw(st.integers(-REACH, x - 1)), draw(st.integers(-REACH, y - 1)), x, y)
+    north_east = box(x, y, draw(st.integers(x + 1, REACH)), draw(st.integers(y + 1, REACH)))
+    return polygon([[south_west], [north_east]])
+
+
+@st.composite
+def circles(draw: st.DrawFn) -> Circle:
+    return circle([draw(steps) / 128, draw(steps) / 128], draw(st.sampled_from([400.5, 1_000.5, 2_222.2, 3_333.3])))
+
+
+shapes: st.SearchStrategy[Shape] = st.one_of(rectangles(), stars(), islands(), circles())
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Geofences
+# ----------------------------------------------------------------------------------------------------------------------
+
+instants = st.integers(-2, 14).map(lambda tens: tens * 10 * SECOND)
+qualities: st.SearchStrategy[Quality] = st.sampled_from(["trusted", "trusted", "all"])
+
+
+@st.composite
+def timetables(draw: st.DrawFn) -> Timetable:
+    bounds = sorted(draw(st.lists(instants, min_size=2, max_size=6, unique=True)))
+    return Timetable(tuple(zip(bounds[::2], bounds[1::2], strict=False)))
+
+
+def rarely(usual: T, *others: T) -> st.SearchStrategy[T]:
+    """Plain geofences are common, and any two options meet often enough."""
+    return st.sampled_from([usual] * 2 * len(others) + list(others))
+
+
+@st.composite
+def versions(draw: st.DrawFn, fence: int = 1, number: int = 1) -> Version:
+    """Any geofence, its batch still to be given."""
+    return Version(
+        fence,
+        number,
+        from_batch=0,
+        shape=draw(shapes),
+        quality=draw(qualities),
+        edge=draw(rarely("exact", "certain")),
+        exit_margin_m=draw(rarely(0.0, 300.0, 1_000.0)),
+        confirm_fixes=draw(rarely(1, 2, 3)),
+        confirm_s=draw(rarely(0.0, 10.0, 25.0)),
+        dwell_after_s=draw(rarely(None, 10.0, 30.0)),
+        cross=draw(st.booleans()),
+        max_gap_s=draw(rarely(300.0, 20.0)),
+        alt_min_m=draw(rarely(None, 0.0, 50.0)),
+        alt_max_m=draw(rarely(None, 50.0, 200.0)),
+        schedule=draw(st.one_of(st.none(), st.none(), timetables())),
+        absence=draw(st.booleans()),
+        speed_limit_mps=draw(rarely(None, 30.0, 100.0)),
+        over_for_s=draw(rarely(0.0, 10.0)),
+        tags=draw(rarely(frozenset[str](), frozenset(["bus"]), frozenset(TAGS))),
+        ids=draw(rarely(frozenset[int](), frozenset([1]), frozenset([2, 3]))),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Fixes
+# ----------------------------------------------------------------------------------------------------------------------
+
+places = steps.map(lambda step: step * STEP)
+
+
+def fixes(assets: int = 3) -> st.SearchStrategy[FixRow]:
+    """Of a fix's remaining fields most are unknown, and equal places differ in them."""
+    return st.builds(
+        FixRow,
+        time_ms=instants,
+        lon=places,
+        lat=places,
+        alt=rarely(None, 0, 500, 2_500),
+        speed=rarely(None, 0, 3_000, 12_000),
+        course=rarely(None, 900),
+        accuracy=rarely(None, 50, 5_000, 13_000),
+        flags=rarely(0, 2, 8),
+        asset=st.integers(1, assets),
+    )
+
+
+@st.composite
+def stays(draw: st.DrawFn, assets: int = 3) -> list[FixRow]:
+    """A few fixes of one asset at neighbouring instants and places: visits that last."""
+    first = draw(fixes(assets))
+    found = [first]
+    for _ in range(draw(st.integers(0, 5))):
+        last = found[-1]
+        moved = [
+            max(-REACH * STEP, min(REACH * STEP, at + draw(st.integers(-1, 1)) * STEP)) for at in (last.lon, last.lat)
+        ]
+        fix = draw(fixes(assets))
+        later_ms = last.time_ms + draw(st.sampled_from([0, 10, 10, 20])) * SECOND
+        found.append(replace(fix, asset=first.asset, time_ms=later_ms, lon=moved[0], lat=moved[1]))
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Worlds
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def _changes(draw: st.DrawFn, alive: dict[int, int], made: int, assets: int) -> Change:
+    """alive: the geofences that there are and their versions; made: how many there ever were."""
+    kinds = ["tags"] + (["change", "change", "delete"] if alive else []) + (["make"] if made < 4 else [])
+    kind = draw(st.sampled_from(kinds))
+    if kind == "make":
+        return draw(versions(made + 1))
+    if kind == "tags":
+        return TagsChange(draw(st.integers(1, assets)), 0, draw(st.frozensets(st.sampled_from(TAGS))))
+    fence = draw(st.sampled_from(sorted(alive)))
+    return Deleted(fence, 0) if kind == "delete" else draw(versions(fence, alive[fence] + 1))
+
+
+@st.composite
+def epochs(draw: st.DrawFn, assets: int = 3) -> tuple[Epoch, ...]:
+    """At first one to three geofences; then changes now and then."""
+    alive = dict.fromkeys(range(1, draw(st.integers(1, 3)) + 1), 1)
+    made = len(alive)
+    changes: list[Change] = [draw(versions(fence)) for fence in alive]
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        stored = [fix for stay in draw(st.lists(stays(assets), max_size=4)) for fix in stay]
+        found.append(Epoch(tuple(changes), tuple(stored)))
+        changes = []
+        for _ in range(draw(st.integers(1, 2))):
+            change = draw(_changes(alive, made, assets))
+            changes.append(change)
+            if isinstance(change, Deleted):
+                del alive[change.fence]
+            elif isinstance(change, Version):
+                alive[change.fence] = change.version
+                made = max(made, change.fence)
+    found.append(Epoch(tuple(changes), ()))
+    return tuple(found)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, world: tuple[Epoch, ...]) -> Arrival:
+    """Each epoch's fixes in any order, some of them doubled, in any batches."""
+    plan = []
+    for epoch in world:
+        doubled = draw(st.lists(st.sampled_from(epoch.fixes), max_size=3)) if epoch.fixes else []
+        came = draw(st.permutations([*epoch.fixes, *doubled]))
+        cuts = sorted(draw(st.lists(st.integers(0, len(came)), max_size=4)))
+        parts = [came[a:b] for a, b in pairwise([0, *cuts, len(came)]) if a < b]
+        plan.append((epoch.changes, parts))
+    return arrive(plan)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, assets: int = 3) -> World:
+    found = draw(epochs(assets))
+    return World(found, draw(arrivals(found)))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What no tolerance can decide
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def is_clear_cut(world: World, tolerance_m: float = 1.0) -> bool:
+    """Whether no distance is so close to what it is compared with that another way of measuring it may disagree."""
+    arrival = world.in_order
+    calls = (call_m for version in arrival.versions for call_m in _calls_m(version, arrival.fixes))
+    if any(call_m < tolerance_m for call_m in calls):
+        return False
+    return not any(_grazes(version, arrival.fixes, tolerance_m) for version in arrival.versions)
+
+
+def _calls_m(version: Version, fixes: Sequence[FixRow]) -> Iterator[float]:
+    """How close the distances of fixes to the edge are to the distances that the version asks about."""
+    area = plain_area(version.shape)
+    for fix in fixes:
+        limits = [fix.accuracy / 10] if version.edge == "certain" and fix.accuracy is not None else []
+        limits += [version.exit_margin_m] if version.exit_margin_m > 0 else []
+        limits += [0.0] if isinstance(version.shape, Circle) else []
+        if limits:
+            edge_m = area.edge_m(fix.place)
+            yield from (abs(edge_m - limit) for limit in limits)
+
+
+def _grazes(version: Version, fixes: Sequence[FixRow], tolerance_m: float) -> bool:
+    """Whether a chord that passes a circle might as well touch it."""
+    shape = version.shape
+    if not version.cross or not isinstance(shape, Circle):
+        return False
+    area = round_area(shape)
+    chords = {Chord.between(*ends) for asset in {fix.asset for fix in fixes} for ends in _neighbours(fixes, asset)}
+    return any(abs(area.nearest_m(chord)) < tolerance_m for chord in chords)
+
+
+def _neighbours(fixes: Sequence[FixRow], asset: int) -> Iterator[tuple[Place, Place]]:
+    """The ends of every chord that there may be, in either quality."""
+    for flags in ({0}, {fix.flags for fix in fixes}):
+        mine = sorted(fix.key for fix in fixes if fix.asset == asset and fix.flags in flags)
+        yield from (((a[1] / UNIT, a[2] / UNIT), (b[1] / UNIT, b[2] / UNIT)) for a, b in pairwise(mine))
