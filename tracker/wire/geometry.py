@@ -3,8 +3,9 @@
 Typed positions come in, so that nothing untrusted reaches a native parser as text.
 """
 
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import shapely
 from msgspec import Struct
@@ -15,7 +16,7 @@ from tracker.domain.shape import Circle, Corridor, Shape, circle, corridor, poly
 from tracker.errors import InvalidField, InvalidGeometry
 
 Position: TypeAlias = list[float]
-_COORDINATES = "geometry.coordinates"
+_COORDINATES: Final = "geometry.coordinates"
 
 
 class Point(Struct, tag="Point"):
@@ -50,6 +51,7 @@ class GeometryCollection(Struct, tag="GeometryCollection"):
 
 Geometry: TypeAlias = Polygon | MultiPolygon | Point | LineString | GeometryCollection
 Areas: TypeAlias = Polygon | MultiPolygon | GeometryCollection
+Made = TypeVar("Made")
 
 
 class Sizes(Protocol):
@@ -60,19 +62,88 @@ class Sizes(Protocol):
 
 
 def shape_of(geometry: Geometry | None, sizes: Sizes) -> Shape:
-    """The checked shape.
+    """The shape, its coordinates as they are.
 
     Raises:
         InvalidGeometry: with the place of the fault.
-        InvalidField: for a size that belongs to another geometry.
+        InvalidField: for a size that belongs to another kind of geometry.
     """
+    return _shape(_present(geometry), sizes, None)
+
+
+def asked_shape_of(geometry: Geometry | None, sizes: Sizes, *, repair: bool) -> tuple[Shape, list[str]]:
+    """The shape, and what was repaired where that is asked for; a refusal says whether asking would help.
+
+    Raises:
+        InvalidGeometry, InvalidField
+    """
+    return _with_remedy(partial(_shape, _present(geometry), sizes), repair=repair)
+
+
+def asked_area_of(geometry: Areas, *, repair: bool) -> tuple[Polygonal, list[str]]:
+    """The same for what has no size of its own, and may take a second where much is to be repaired.
+
+    Raises:
+        InvalidGeometry
+    """
+    return _with_remedy(partial(_area, geometry), repair=repair)
+
+
+def _present(geometry: Geometry | None) -> Geometry:
     if geometry is None:
         raise InvalidGeometry("geometry is missing", field="geometry")
-    _check_sizes(geometry, sizes)
+    return geometry
+
+
+def check_sizes(geometry: Geometry, sizes: Sizes) -> None:
+    """Whether a size belongs to another kind of geometry.
+
+    Raises:
+        InvalidField
+    """
+    if sizes.radius_m is not None and not isinstance(geometry, Point):
+        raise InvalidField("properties.radius_m belongs to a Point", field="properties.radius_m")
+    if sizes.buffer_m is not None and not isinstance(geometry, LineString):
+        raise InvalidField("properties.buffer_m belongs to a LineString", field="properties.buffer_m")
+
+
+def _with_remedy(shape: Callable[[Notes | None], Made], *, repair: bool) -> tuple[Made, list[str]]:
+    notes = Notes()
+    if repair:
+        return shape(notes), notes.all()
+    try:
+        return shape(None), []
+    except InvalidGeometry as error:
+        if not _is_made(shape):
+            raise
+        raise InvalidGeometry(f"{error.message}; with ?repair=true it would be accepted", field=error.field) from None
+
+
+def _is_made(shape: Callable[[Notes | None], object]) -> bool:
+    try:
+        shape(Notes())
+    except InvalidGeometry:
+        return False
+    return True
+
+
+def _shape(geometry: Geometry, sizes: Sizes, notes: Notes | None) -> Shape:
+    """Strictly, or repaired where there are notes to take."""
+    check_sizes(geometry, sizes)
     if isinstance(geometry, Point):
-        return circle(geometry.coordinates, sizes.radius_m)
+        at = geometry.coordinates
+        return circle(at if notes is None else wrapped(at, _COORDINATES, notes), sizes.radius_m)
     if isinstance(geometry, LineString):
-        return corridor(geometry.coordinates, sizes.buffer_m)
+        path = geometry.coordinates
+        if notes is not None:
+            path = [wrapped(at, f"{_COORDINATES}[{i}]", notes) for i, at in enumerate(path)]
+        return corridor(path, sizes.buffer_m)
+    return _area(geometry, notes)
+
+
+def _area(geometry: Areas, notes: Notes | None) -> Polygonal:
+    if notes is not None:
+        return _repaired(geometry, notes)
     if isinstance(geometry, Polygon):
         return polygon([geometry.coordinates])
     if isinstance(geometry, GeometryCollection):
@@ -84,38 +155,10 @@ def shape_of(geometry: Geometry | None, sizes: Sizes) -> Shape:
     return polygon(parts, f"{_COORDINATES}[0]" if len(parts) == 1 else _COORDINATES)
 
 
-def _check_sizes(geometry: Geometry, sizes: Sizes) -> None:
-    if sizes.radius_m is not None and not isinstance(geometry, Point):
-        raise InvalidField("properties.radius_m belongs to a Point", field="properties.radius_m")
-    if sizes.buffer_m is not None and not isinstance(geometry, LineString):
-        raise InvalidField("properties.buffer_m belongs to a LineString", field="properties.buffer_m")
-
-
-def repaired_shape_of(geometry: Geometry | None, sizes: Sizes) -> tuple[Shape, list[str]]:
-    """The shape after what repairs it needs, and words for them.
-
-    Raises:
-        InvalidGeometry: if it is beyond repair.
-        InvalidField: for a size that belongs to another geometry.
-    """
-    if geometry is None:
-        return shape_of(geometry, sizes), []
-    _check_sizes(geometry, sizes)
-    notes = Notes()
-    if isinstance(geometry, Point):
-        shape: Shape = circle(wrapped(geometry.coordinates, _COORDINATES, notes), sizes.radius_m)
-    elif isinstance(geometry, LineString):
-        path = [wrapped(at, f"{_COORDINATES}[{i}]", notes) for i, at in enumerate(geometry.coordinates)]
-        shape = corridor(path, sizes.buffer_m)
-    else:
-        shape = _repaired(geometry, notes)
-    return shape, notes.all()
-
-
 def _repaired(geometry: Areas, notes: Notes) -> Polygonal:
     parts = list(_parts(geometry, notes))
     if isinstance(geometry, GeometryCollection):
-        notes.add(f"GeometryCollection flattened to its {len(parts)} polygons")
+        notes.add(f"GeometryCollection flattened to its polygons, {len(parts)} in all")
     return repaired(parts, notes)
 
 
@@ -132,30 +175,6 @@ def _parts(geometry: Areas, notes: Notes) -> Iterator[Part]:
             todo += [(f"{where}.geometries[{i}]", one) for i, one in enumerate(each.geometries)][::-1]
         else:
             notes.add(f"{where} dropped: it has no area")
-
-
-def asked_shape_of(geometry: Geometry | None, sizes: Sizes, *, repair: bool) -> tuple[Shape, list[str]]:
-    """The shape, repaired if that is asked for; a refusal says whether asking would help.
-
-    Raises:
-        InvalidGeometry, InvalidField
-    """
-    if repair:
-        return repaired_shape_of(geometry, sizes)
-    try:
-        return shape_of(geometry, sizes), []
-    except InvalidGeometry as error:
-        if not _is_repairable(geometry, sizes):
-            raise
-        raise InvalidGeometry(f"{error.message}; with ?repair=true it would be accepted", field=error.field) from None
-
-
-def _is_repairable(geometry: Geometry | None, sizes: Sizes) -> bool:
-    try:
-        repaired_shape_of(geometry, sizes)
-    except InvalidGeometry:
-        return False
-    return True
 
 
 def geometry_json(shape: Shape) -> dict[str, Any]:
