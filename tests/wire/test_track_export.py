@@ -1,3 +1,4 @@
+import csv
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracker.domain.fix import Flag
 from tracker.errors import TooLarge
 from tracker.wire import track_export
 from tracker.wire.track_export import PART, CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
@@ -64,6 +66,17 @@ def test_geojson_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     encoder.fixes([row(0), row(1)])
     with pytest.raises(TooLarge, match="csv or gpx"):
         encoder.fixes([row(2), row(3)])
+
+
+def test_every_format_names_the_flags_of_a_fix() -> None:
+    rows = [row(0), row(1, flags=int(Flag.JUMP | Flag.POOR_ACCURACY)), row(2, flags=int(Flag.STALE_REPEAT))]
+    names = ["", "poor_accuracy jump", "stale_repeat"]
+    gpx = ET.fromstring(document(GpxTrack(SUBJECT), rows))  # noqa: S314 - our own
+    points = gpx.iter("{http://www.topografix.com/GPX/1/1}trkpt")
+    assert [point.findtext("{http://www.topografix.com/GPX/1/1}cmt", "") for point in points] == names
+    assert [line["flags"] for line in csv.DictReader(document(CsvTrack(), rows).decode().splitlines())] == names
+    (feature,) = json.loads(document(GeoJsonTrack(SUBJECT), rows))["features"]
+    assert feature["properties"]["flags"] == [name.split() for name in names]
 
 
 def test_a_line_of_csv_holds_any_attributes() -> None:

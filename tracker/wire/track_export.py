@@ -84,7 +84,7 @@ def _json_or_nothing(value: Any) -> str:
 
 
 class GpxTrack:
-    """One segment; speed and course in the extension that most readers of GPX know. Flags have no place in it."""
+    """One segment; speed and course in the extension that most readers of GPX know. Flags stand in the comment."""
 
     media_type = "application/gpx+xml"
     extension = "gpx"
@@ -118,7 +118,9 @@ def _trkpt(row: Row) -> str:
         if speed or course
         else ""
     )
-    return f'<trkpt lat="{row["lat"]:.7f}" lon="{lon:.7f}">{ele}<time>{rfc3339(row["fix_time"])}</time>{more}</trkpt>\n'
+    comment = f"<cmt>{' '.join(flag_names(row['flags']))}</cmt>" if row["flags"] else ""
+    when = rfc3339(row["fix_time"])
+    return f'<trkpt lat="{row["lat"]:.7f}" lon="{lon:.7f}">{ele}<time>{when}</time>{comment}{more}</trkpt>\n'
 
 
 class GeoJsonTrack:
