@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import shapely
@@ -222,42 +222,44 @@ instants = st.integers(-2, 14).map(lambda tens: tens * 10 * SECOND)
 qualities: st.SearchStrategy[Quality] = st.sampled_from(["trusted", "trusted", "all"])
 
 
-@st.composite
-def timetables(draw: st.DrawFn) -> Timetable:
-    bounds = sorted(draw(st.lists(instants, min_size=2, max_size=6, unique=True)))
-    return Timetable(tuple(zip(bounds[::2], bounds[1::2], strict=False)))
+SCHEDULES: Final = tuple(
+    Timetable(tuple((begin * 1000, end * 1000) for begin, end in spans))
+    for spans in ([(20, 60), (90, 120)], [(-100, 45)], [(10, 11), (40, 50), (60, 500)])
+)
 
 
-def rarely(usual: T, *others: T) -> st.SearchStrategy[T]:
-    """Plain geofences are common, and any two options meet often enough."""
+def some(usual: T, *others: T) -> st.SearchStrategy[T]:
+    """Mostly the usual."""
     return st.sampled_from([usual] * 2 * len(others) + list(others))
+
+
+# Options that are drawn together. Schedules are shared between geofences and versions.
+OPTIONS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
+    "certain": {"edge": st.just("certain")},
+    "margin": {"exit_margin_m": st.sampled_from([300.0, 1_000.0])},
+    "confirm": {"confirm_fixes": st.sampled_from([1, 2, 3]), "confirm_s": st.sampled_from([0.0, 10.0, 25.0])},
+    "dwell": {"dwell_after_s": st.sampled_from([10.0, 30.0])},
+    "cross": {"cross": st.just(True)},
+    "gap": {"max_gap_s": st.sampled_from([10.0, 20.0])},
+    "altitude": {"alt_min_m": st.sampled_from([None, 0.0, 50.0]), "alt_max_m": st.sampled_from([None, 50.0, 200.0])},
+    "schedule": {"schedule": st.sampled_from(SCHEDULES)},
+    "absence": {"schedule": st.sampled_from(SCHEDULES), "absence": st.just(True)},
+    "speed": {"speed_limit_mps": st.sampled_from([20.0, 100.0]), "over_for_s": st.sampled_from([0.0, 10.0])},
+    "assets": {
+        "tags": st.sampled_from([frozenset[str](), frozenset(["bus"]), frozenset(TAGS)]),
+        "ids": st.sampled_from([frozenset[int](), frozenset([1]), frozenset([2, 3])]),
+    },
+}
 
 
 @st.composite
 def versions(draw: st.DrawFn, fence: int = 1, number: int = 1) -> Version:
-    """Any geofence, its batch still to be given."""
-    return Version(
-        fence,
-        number,
-        from_batch=0,
-        shape=draw(shapes),
-        quality=draw(qualities),
-        edge=draw(rarely("exact", "certain")),
-        exit_margin_m=draw(rarely(0.0, 300.0, 1_000.0)),
-        confirm_fixes=draw(rarely(1, 2, 3)),
-        confirm_s=draw(rarely(0.0, 10.0, 25.0)),
-        dwell_after_s=draw(rarely(None, 10.0, 30.0)),
-        cross=draw(st.booleans()),
-        max_gap_s=draw(rarely(300.0, 20.0)),
-        alt_min_m=draw(rarely(None, 0.0, 50.0)),
-        alt_max_m=draw(rarely(None, 50.0, 200.0)),
-        schedule=draw(st.one_of(st.none(), st.none(), timetables())),
-        absence=draw(st.booleans()),
-        speed_limit_mps=draw(rarely(None, 30.0, 100.0)),
-        over_for_s=draw(rarely(0.0, 10.0)),
-        tags=draw(rarely(frozenset[str](), frozenset(["bus"]), frozenset(TAGS))),
-        ids=draw(rarely(frozenset[int](), frozenset([1]), frozenset([2, 3]))),
-    )
+    """Any geofence, its batch still to be given. Few options each, as all of them together would hide everything."""
+    options: dict[str, Any] = {}
+    for _ in range(draw(st.sampled_from([0, 1, 2, 2, 3, 4]))):
+        group = draw(st.sampled_from(sorted(OPTIONS)))
+        options |= {name: draw(values) for name, values in OPTIONS[group].items()}
+    return Version(fence, number, from_batch=0, shape=draw(shapes), quality=draw(qualities), **options)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -274,11 +276,11 @@ def fixes(assets: int = 3) -> st.SearchStrategy[FixRow]:
         time_ms=instants,
         lon=places,
         lat=places,
-        alt=rarely(None, 0, 500, 2_500),
-        speed=rarely(None, 0, 3_000, 12_000),
-        course=rarely(None, 900),
-        accuracy=rarely(None, 50, 5_000, 13_000),
-        flags=rarely(0, 2, 8),
+        alt=some(None, 0, 500, 2_500),
+        speed=some(None, 0, 3_000, 12_000),
+        course=some(None, 900),
+        accuracy=some(None, 50, 5_000, 13_000),
+        flags=some(0, 2, 8),
         asset=st.integers(1, assets),
     )
 
@@ -286,16 +288,20 @@ def fixes(assets: int = 3) -> st.SearchStrategy[FixRow]:
 @st.composite
 def stays(draw: st.DrawFn, assets: int = 3) -> list[FixRow]:
     """A few fixes of one asset at neighbouring instants and places: visits that last."""
-    first = draw(fixes(assets))
-    found = [first]
-    for _ in range(draw(st.integers(0, 5))):
-        last = found[-1]
-        moved = [
-            max(-REACH * STEP, min(REACH * STEP, at + draw(st.integers(-1, 1)) * STEP)) for at in (last.lon, last.lat)
-        ]
-        fix = draw(fixes(assets))
-        later_ms = last.time_ms + draw(st.sampled_from([0, 10, 10, 20])) * SECOND
-        found.append(replace(fix, asset=first.asset, time_ms=later_ms, lon=moved[0], lat=moved[1]))
+    found = [draw(fixes(assets))]
+    for _ in range(draw(st.integers(0, 8))):
+        fix, last = draw(fixes(assets)), found[-1]
+        east, north = draw(st.sampled_from([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-4, 1)]))
+        later_s = draw(st.sampled_from([10, 10, 0, 20]))
+        found.append(
+            replace(
+                fix,
+                asset=last.asset,
+                time_ms=last.time_ms + later_s * SECOND,
+                lon=last.lon + east * STEP,
+                lat=last.lat + north * STEP,
+            )
+        )
     return found
 
 
@@ -325,7 +331,7 @@ def epochs(draw: st.DrawFn, assets: int = 3) -> tuple[Epoch, ...]:
     changes: list[Change] = [draw(versions(fence)) for fence in alive]
     found = []
     for _ in range(draw(st.integers(1, 4))):
-        stored = [fix for stay in draw(st.lists(stays(assets), max_size=4)) for fix in stay]
+        stored = [fix for _ in range(draw(st.integers(0, 4))) for fix in draw(stays(assets))]
         found.append(Epoch(tuple(changes), tuple(stored)))
         changes = []
         for _ in range(draw(st.integers(1, 2))):
