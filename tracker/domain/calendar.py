@@ -169,28 +169,27 @@ class _Event:
         source = self._one("DTSTART")
         if source is None:
             raise self._refuse("has no DTSTART")
-        return *self._moment(source.value, source), source
+        moment = Moment.parse(source.value, source)
+        return moment, self._zone_of(moment, source), source
 
-    def _moment(self, text: str, source: Property) -> tuple[Moment, TimeZone]:
-        """A time or day, and the zone of its clock."""
-        moment = Moment.parse(text, source)
+    def _zone_of(self, moment: Moment, source: Property) -> TimeZone:
         if moment.zone is None:
             if self._zone is None:
                 raise source.refuse("names no time zone: add time_zone to the schedule")
-            return moment, self._zone
+            return self._zone
         try:
-            return moment, time_zone(moment.zone)
+            return time_zone(moment.zone)
         except KeyError:
             raise source.refuse(
                 f"has the TZID {moment.zone[:60]!r}: it must be a name of the IANA database such as Europe/Helsinki"
             ) from None
 
     def _clock(self, text: str, source: Property) -> tuple[Seconds, TimeZone]:
-        """One start, which must be a day if the first is, as a column of one."""
-        moment, zone = self._moment(text, source)
+        """One start or end, which must be a day if DTSTART is, as a column."""
+        moment = Moment.parse(text, source)
         if moment.whole_day != self._start()[0].whole_day:
             raise source.refuse("must have days if DTSTART is a day, and times if it is a time")
-        return np.array([seconds(moment.clock)], dtype=np.int64), zone
+        return np.array([seconds(moment.clock)], dtype=np.int64), self._zone_of(moment, source)
 
     def _length(self) -> Length:
         """How long each occurrence lasts."""
@@ -235,12 +234,12 @@ class _Event:
         starts, days = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for source in [*self._event.get("EXDATE", []), *others]:
             for text in source.value.split(","):
-                moment, zone = self._moment(text, source)
+                moment = Moment.parse(text, source)
                 clock_s = np.array([seconds(moment.clock)], dtype=np.int64)
                 if moment.whole_day:
                     days.append(clock_s // DAY_S)
                 else:
-                    starts.append(zone.instants(clock_s))
+                    starts.append(self._zone_of(moment, source).instants(clock_s))
         return _Removed(np.concatenate(starts), np.concatenate(days))
 
     def _until(self, text: str | None, source: Property) -> tuple[int | None, int | None]:
