@@ -7,12 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.domain import scenes
+from tests.domain import globe, scenes
 from tests.domain.scenes import box, fence
 from tracker.domain.batch import DEGREE
 from tracker.domain.geodesy import WGS84
 from tracker.domain.geofence import FenceIndex
-from tracker.domain.shape import MAX_RADIUS_M, MAX_VERTICES, Shape, circle, holds, polygon
+from tracker.domain.ring import MAX_VERTICES
+from tracker.domain.shape import (
+    MAX_BUFFER_M,
+    MAX_RADIUS_M,
+    Circle,
+    Corridor,
+    Shape,
+    Shapes,
+    boxes,
+    buffer_m,
+    circle,
+    corridor,
+    from_wkb,
+    holds,
+    polygon,
+    radius_m,
+    to_wkb,
+)
 from tracker.errors import InvalidGeometry
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -198,6 +215,165 @@ def test_a_circle_reaches_over_the_antimeridian_and_the_pole(centre: list[float]
     assert inside(shape, *there)
     index = FenceIndex([fence(1, shape)])
     assert index.query(np.array([there[0]]), np.array([there[1]]))[1].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("path", "buffer_m", "field", "said"),
+    [
+        ([], 10.0, "geometry.coordinates", "0 positions"),
+        ([[0.0, 0.0]], 10.0, "geometry.coordinates", "at least 2"),
+        ([[0.0, 0.0], [0.0, 0.0]], 10.0, "geometry.coordinates", "no length"),
+        ([[0.0, 0.0], [181.0, 0.0]], 10.0, "geometry.coordinates[1]", "within ±180"),
+        ([[0.0, 0.0], [1.0]], 10.0, "geometry.coordinates[1]", "[lon, lat]"),
+        ([[0.0, 0.0], [1.0, NAN]], 10.0, "geometry.coordinates[1]", "within ±180"),
+        ([[0.0, 0.0], [1.0, 0.0], [-179.0, 0.0]], 10.0, "geometry.coordinates[2]", "add one between"),
+        ([[0.0, 0.0], [1.0, 1.0]], None, "properties.buffer_m", "needs properties.buffer_m"),
+        ([[0.0, 0.0], [1.0, 1.0]], 0.0, "properties.buffer_m", "over 0"),
+        ([[0.0, 0.0], [1.0, 1.0]], NAN, "properties.buffer_m", "over 0"),
+        ([[0.0, 0.0], [1.0, 1.0]], MAX_BUFFER_M * 1.001, "properties.buffer_m", "at most 100,000"),
+        ([[0.0, i / 1000] for i in range(MAX_VERTICES + 1)], 10.0, "geometry.coordinates", "10,001 positions"),
+    ],
+)
+def test_a_corridor_needs_a_path_and_a_buffer(path: Any, buffer_m: float | None, field: str, said: str) -> None:
+    with pytest.raises(InvalidGeometry) as refused:
+        corridor(path, buffer_m)
+    assert refused.value.field == field
+    assert said in refused.value.message
+
+
+def test_a_corridor_includes_its_edge_and_has_round_ends() -> None:
+    shape = corridor([[24.0, 60.0], [24.0, 61.0]], 1_000.0)  # along a meridian
+    for azimuth, start in ((90, 60.3), (270, 60.5), (180, 60.0), (225, 60.0), (0, 61.0), (45, 61.0)):
+        for reach, within in ((999.999, True), (1000.001, False)):
+            lon, lat, _ = WGS84.fwd(24.0, start, azimuth, reach)
+            assert inside(shape, lon, lat) is within
+
+
+def test_the_legs_of_a_corridor_are_geodesics() -> None:
+    shape = corridor([[0.0, 50.0], [90.0, 50.0]], 10_000.0)
+    assert inside(shape, 45.0, 59.3)  # where the great circle is
+    assert not inside(shape, 45.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("ring", "index"),
+    [
+        ([[170, 0], [-170, 0], [-170, 10], [170, 10], [170, 0]], 1),
+        ([[0, 0], [179, 0], [179, 10], [-10, 10], [0, 0]], 3),
+        ([[-180, 0], [179.999, 0], [0, 10], [-180, 0]], 1),
+        ([[-176, -18], [-173, -14], [180, -15], [-176, -18]], 2),
+        ([[0, 0], [170, 90], [-170, 89], [0, 0]], 2),  # only one end of it is at the pole
+    ],
+)
+def test_an_edge_that_may_go_either_way_round_is_refused_with_both_remedies(ring: Any, index: int) -> None:
+    with pytest.raises(InvalidGeometry, match="cut at ±180, for the long way add a position in between") as refused:
+        polygon([[ring]])
+    assert refused.value.field == f"geometry.coordinates[0][{index}]"
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[-180, 40], [180, 40], [180, 50], [-180, 50], [-180, 40]],
+        [[-180, -90], [180, -90], [180, -60], [0, -65], [-180, -60], [-180, -90]],
+        [[-180, 90], [179.9, 90], [179.9, 80], [0, 81], [-180, 80], [-180, 90]],
+        [[-100, 0], [80, 0], [80, 10], [-100, 10], [-100, 0]],
+    ],
+)
+def test_an_edge_once_round_or_along_a_pole_or_of_half_a_turn_means_one_thing(ring: Any) -> None:
+    assert polygon([[ring]]).is_valid
+
+
+FIJI = [[box(1780, -200, 1800, -160)], [box(-1800, -200, -1780, -160)]]  # cut at ±180 as RFC 7946 wants
+CHUKOTKA = [[box(1700, 600, 1800, 700)]]  # ends there
+
+
+@pytest.mark.parametrize("lon", [180.0, -180.0])
+@pytest.mark.parametrize(
+    ("parts", "lat", "within"),
+    [(FIJI, -18.0, True), (FIJI, -20.0, True), (FIJI, -20.1, False), (CHUKOTKA, 65.0, True), (CHUKOTKA, 71.0, False)],
+)
+def test_the_antimeridian_has_two_names_and_one_answer(parts: Any, lon: float, lat: float, within: bool) -> None:
+    shape = polygon(parts)
+    assert inside(shape, lon, lat) is within
+    index = FenceIndex([fence(1, shape)])
+    assert index.query(np.array([lon]), np.array([lat]))[1].tolist() == [1] * within
+
+
+@pytest.mark.parametrize("lon", [-180.0, -77.7, 0.0, 45.0, 180.0])
+def test_a_pole_has_many_names_and_one_answer(lon: float) -> None:
+    wedge = polygon([[[[0, 80], [10, 80], [5, 90], [0, 80]]]])
+    ring = polygon([[box(-1800, 800, 1800, 850)]])
+    assert inside(wedge, lon, 90.0)
+    assert not inside(wedge, lon, -90.0)
+    assert not inside(ring, lon, 90.0)
+    index = FenceIndex([fence(1, wedge), fence(2, ring)])
+    assert index.query(np.array([lon]), np.array([90.0]))[1].tolist() == [1]
+
+
+def plainly(shape: Shape, lon: float, lat: float) -> bool | None:
+    """Whether the shape holds the place; None where its edge is nearer than floating point goes."""
+    if isinstance(shape, Circle | Corridor):
+        reach_m = shape.radius_m if isinstance(shape, Circle) else shape.buffer_m
+        beyond_m = globe.metres_from(shape, lon, lat) - reach_m
+        return None if abs(beyond_m) < 1e-5 + reach_m * 1e-9 else beyond_m < 0
+    return globe.holds_exactly(shape, lon, lat)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), shape=globe.shapes)
+def test_what_a_shape_holds_is_what_a_slow_search_says_anywhere_on_earth(data: st.DataObject, shape: Shape) -> None:
+    lon, lat = data.draw(globe.places_near(shape))
+    expected = plainly(shape, lon, lat)
+    if expected is not None:
+        assert inside(shape, lon, lat) is expected
+        assert all(inside(shape, *name) is expected for name in globe.names(lon, lat))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), shape=globe.shapes)
+def test_the_boxes_of_a_shape_cover_what_it_holds(data: st.DataObject, shape: Shape) -> None:
+    lon, lat = data.draw(globe.places_near(shape))
+    if inside(shape, lon, lat):
+        for x, y in globe.names(lon, lat):
+            assert any(w <= x <= e and s <= y <= n for w, s, e, n in boxes(shape))
+    assert all(-180 <= w <= e <= 180 and -90 <= s <= n <= 90 for w, s, e, n in boxes(shape))
+
+
+@pytest.mark.parametrize("parts", [FIJI, CHUKOTKA])
+def test_what_is_cut_at_the_antimeridian_does_not_seem_to_go_round_the_world(parts: Any) -> None:
+    assert sum(east - west for west, _, east, _ in boxes(polygon(parts))) <= 10
+
+
+def test_a_long_corridor_has_few_boxes_and_little_in_them() -> None:
+    path = [[float(i) / 10, 50 + float(i) / 100] for i in range(1_000)]
+    covering = boxes(corridor(path, 50.0))
+    assert len(covering) <= 128
+    assert sum((e - w) * (n - s) for w, s, e, n in covering) < 100.0 * 10.0 / 30
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), some=st.lists(globe.shapes, min_size=1, max_size=6))
+def test_shapes_in_columns_answer_as_each_of_them_does(data: st.DataObject, some: list[Shape]) -> None:
+    which = np.array(data.draw(st.lists(st.integers(0, len(some) - 1), max_size=12)), dtype=np.int64)
+    at = [data.draw(globe.places_near(some[i])) for i in which]
+    lon, lat = np.array(at, dtype=np.float64).reshape(-1, 2).T
+    columns = Shapes(some)
+    each = [bool(holds(some[i], lon[k : k + 1], lat[k : k + 1])[0]) for k, i in enumerate(which)]
+    assert columns.hold(which, lon, lat).tolist() == each
+    alone = [
+        Shapes([some[i]]).edge_distances_m(np.zeros(1, np.int64), lon[k : k + 1], lat[k : k + 1])[0]
+        for k, i in enumerate(which)
+    ]
+    assert columns.edge_distances_m(which, lon, lat).tolist() == pytest.approx(alone, rel=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(shape=st.one_of(globe.shapes, scenes.shapes))
+def test_a_shape_is_stored_and_restored_as_it_was(shape: Shape) -> None:
+    again = from_wkb(to_wkb(shape), radius_m(shape), buffer_m(shape))
+    assert again == shape
+    assert to_wkb(again) == to_wkb(shape)
 
 
 @settings(max_examples=200, deadline=None)
