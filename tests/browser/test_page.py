@@ -68,6 +68,23 @@ async def test_a_click_on_a_marker_shows_what_is_known_and_its_way(screen: Scree
     await until(trail_is_blue)
 
 
+async def test_a_fix_that_is_not_believed_is_a_hollow_point_that_says_why(screen: Screen, api: Api) -> None:
+    device = await api.new_device("Cab 7")
+    await send(api, device, HERE[0] + 0.0015, HERE[1], accuracy_m=5_000)
+    await send(api, device, *HERE, speed_mps=5)
+    await screen.sign_in()
+    await screen.page.get_by_role("button", name="Cab 7").click()
+    tip = screen.page.get_by_role("tooltip")
+
+    async def says_why() -> bool:
+        x, y = await screen.label("Cab 7")
+        await screen.page.mouse.move(x, y + 50)  # a mouse that rests says nothing
+        await screen.page.mouse.move(x + 0.0015 / 360 * 512 * 2**15.5, y)
+        return await tip.is_visible() and "poor accuracy" in await tip.inner_text()
+
+    await until(says_why)
+
+
 async def test_a_marker_glides_to_its_next_fix_instead_of_jumping(screen: Screen, api: Api) -> None:
     device = await api.new_device("Cab 7")
     await send(api, device, *HERE, speed_mps=5)

@@ -3,7 +3,7 @@ import { fromLonLat, metresPerUnit, toLonLat } from '../src/lib/mercator';
 import { type Camera, cameraOf, copies, project } from '../src/map/camera';
 import { circle, draw } from '../src/map/fences';
 import { groups } from '../src/map/groups';
-import { fixesOf, Trail } from '../src/map/trail';
+import { doubtedOf, fixesOf, Trail } from '../src/map/trail';
 
 function camera(lng: number, lat: number, zoom: number, bearing = 0): Camera {
   return cameraOf({
@@ -97,6 +97,16 @@ describe('the trail', () => {
 
   test('is read from the columns beside the line', () => {
     expect(fixesOf(track).map((fix) => fix.speedMps)).toEqual([1, null, 3]);
+  });
+
+  test('leaves out what is not believed, which is told apart with its reasons', () => {
+    const [feature] = track.features;
+    if (!feature) throw new Error('no feature');
+    const doubtful = { ...feature, properties: { ...feature.properties, flags: [[], ['jump', 'poor_accuracy'], []] } };
+    const both = { ...track, features: [doubtful] };
+    expect(fixesOf(both).map((fix) => fix.speedMps)).toEqual([1, 3]);
+    expect(doubtedOf(both)).toEqual([{ lon: 24.941, lat: 60.17, timeMs: Date.parse(time(10)), flags: ['jump', 'poor_accuracy'] }]);
+    expect(doubtedOf(track)).toEqual([]);
   });
 
   test('takes history that arrives after live fixes, each time once', () => {

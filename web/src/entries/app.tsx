@@ -13,7 +13,7 @@ import { type Asset, Store, stateOf } from '../live/store';
 import type { Padding } from '../map/map';
 import { paletteIndex } from '../map/palette';
 import { Scene } from '../map/scene';
-import { fixesOf, TRAIL_MS } from '../map/trail';
+import { doubtedOf, fixesOf, TRAIL_MS } from '../map/trail';
 import { act, provide } from '../ui/actions';
 import { Shell } from '../ui/shell';
 import * as ui from '../ui/state';
@@ -24,6 +24,7 @@ import './app.css';
 const LIST_EVERY_MS = 500;
 const AGE_EVERY_MS = 10_000;
 const FENCES_EVERY_MS = 30_000;
+const DOUBTS_EVERY_MS = 15_000;
 const NARROW = matchMedia('(max-width: 720px)');
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -113,11 +114,11 @@ function showDetail(): void {
   ui.way.value = { lengthM: scene.trail.lengthM(), spanMs: scene.trail.spanMs(), speeds };
 }
 
-async function loadTrail(id: string): Promise<void> {
+async function loadTrail(id: string, spanMs = TRAIL_MS): Promise<void> {
   const to = new Date(serverNow());
-  const track = await api.track(id, new Date(to.getTime() - TRAIL_MS), to);
+  const track = await api.track(id, new Date(to.getTime() - spanMs), to);
   if (ui.selected.value !== id) return;
-  scene.showTrail(fixesOf(track));
+  scene.showTrail(fixesOf(track), doubtedOf(track));
   showDetail();
 }
 
@@ -143,6 +144,12 @@ function say(error: unknown): void {
 async function loadFences(): Promise<void> {
   fences = await api.geofences();
   scene.showFences(fences);
+}
+
+/** The live feed tells of the fixes that move an asset; of those that are not believed only history does. */
+function lookBack(): void {
+  const id = ui.selected.value;
+  if (id !== null && !document.hidden) loadTrail(id, 2 * DOUBTS_EVERY_MS).catch(() => undefined);
 }
 
 /** A fence that the feed names and the map does not know, or one that changed, is fetched at once. */
@@ -280,6 +287,7 @@ function start(): void {
   });
   setInterval(list, LIST_EVERY_MS);
   setInterval(() => scene.overlay.aged(), AGE_EVERY_MS);
+  setInterval(lookBack, DOUBTS_EVERY_MS);
   setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
   scene.begin();
   session.start();

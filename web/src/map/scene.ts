@@ -7,13 +7,14 @@ import { at } from '../live/interp';
 import type { Bbox } from '../live/messages';
 import type { Store } from '../live/store';
 import { type Camera, cameraOf, project } from './camera';
+import { Doubts } from './doubts';
 import { draw } from './fences';
 import type { Group } from './groups';
 import { Labels } from './labels';
 import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
 import { type Companion, Overlay } from './overlay';
 import type { Basemap, Theme } from './style';
-import { Trail, type TrailFix } from './trail';
+import { type Doubted, Trail, type TrailFix } from './trail';
 
 const VIEW_PAD = 0.25;
 const VIEW_QUIET_MS = 150;
@@ -47,6 +48,7 @@ export class Scene {
   readonly map: MapLibre;
   readonly overlay: Overlay;
   readonly #trail = new Trail();
+  readonly #doubts: Doubts;
   readonly #labels: Labels;
   readonly #store: Store;
   readonly #events: Events;
@@ -70,10 +72,11 @@ export class Scene {
     this.#events = events;
     this.#padding = options.padding;
     this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
+    this.#doubts = new Doubts(this.map, options.serverNow);
     this.#labels = new Labels(store);
     this.overlay = new Overlay(this.map, store, this.#trail, this.#companion(), options.serverNow);
     this.overlay.setTheme(options.theme);
-    this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element);
+    this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element, this.#doubts.tip);
     this.#listen();
   }
 
@@ -136,6 +139,7 @@ export class Scene {
     if (asset) return this.#events.select(asset.entry.id);
     const bubble = this.#labels.bubbleAt(cameraOf(this.map), event.point.x, event.point.y);
     if (bubble) return this.#openBubble(bubble);
+    if (this.#doubts.point(event.point.x, event.point.y)) return;
     const [fence] = this.#styled ? this.map.queryRenderedFeatures(event.point, { layers: ['fence-fill'] }) : [];
     this.#events.fence(fence ? String(fence.properties.id) : null);
   }
@@ -151,6 +155,7 @@ export class Scene {
     const { x, y } = event.point;
     const id = this.overlay.pick(x, y, PICK_MOUSE_PX)?.entry.id ?? null;
     const hit = id !== null || this.#labels.bubbleAt(cameraOf(this.map), x, y) !== null;
+    this.#doubts.point(x, y);
     this.map.getCanvas().style.cursor = hit ? 'pointer' : '';
     if (id !== this.#hovered) this.#events.hover(id);
   }
@@ -158,6 +163,7 @@ export class Scene {
   emphasise(selected: string | null, hovered: string | null): void {
     if (selected !== this.#selected) {
       this.#trail.clear();
+      this.#doubts.clear();
       this.overlay.trailChanged();
     }
     this.#selected = selected;
@@ -182,8 +188,9 @@ export class Scene {
     this.overlay.wake();
   }
 
-  showTrail(fixes: readonly TrailFix[]): void {
+  showTrail(fixes: readonly TrailFix[], doubted: readonly Doubted[]): void {
     this.#trail.merge(fixes);
+    this.#doubts.add(doubted);
     this.overlay.trailChanged();
   }
 

@@ -34,6 +34,7 @@ const LIGHT = {
   fence: '#7a4fd0',
   fenceFill: 'rgba(122,79,208,0.09)',
   fenceLabel: '#5f38ae',
+  doubt: '#6b7480',
 };
 
 const DARK: typeof LIGHT = {
@@ -61,6 +62,7 @@ const DARK: typeof LIGHT = {
   fence: '#b08cff',
   fenceFill: 'rgba(176,140,255,0.11)',
   fenceLabel: '#cdb6ff',
+  doubt: '#98a3b1',
 };
 
 // No glyphs are served: the browser's own fonts draw the text. The weight is read from the first name, which no font has.
@@ -250,6 +252,17 @@ function fenceLayers(c: typeof LIGHT): LayerSpecification[] {
   ];
 }
 
+function doubtLayers(c: typeof LIGHT): LayerSpecification[] {
+  return [
+    {
+      id: 'doubt',
+      type: 'circle',
+      source: 'doubts',
+      paint: { 'circle-radius': 4.5, 'circle-color': c.halo, 'circle-opacity': 0.75, 'circle-stroke-color': c.doubt, 'circle-stroke-width': 2 },
+    },
+  ];
+}
+
 function fenceLabels(c: typeof LIGHT): LayerSpecification[] {
   return [
     {
@@ -272,6 +285,7 @@ export function layers(theme: Theme, basemap: Basemap): LayerSpecification[] {
     ...worldLabels(c),
     ...basemap.streets.flatMap((_, n) => streetLabels(`streets-${n}`, n, c)),
     ...fenceLabels(c),
+    ...doubtLayers(c),
   ];
 }
 
@@ -285,6 +299,7 @@ export function style(theme: Theme, basemap: Basemap): StyleSpecification {
       ...Object.fromEntries(basemap.streets.map((url, n) => [`streets-${n}`, archive(url)])),
       fences: empty,
       'fence-labels': empty,
+      doubts: empty,
     },
     layers: layers(theme, basemap),
   };

@@ -1,7 +1,7 @@
 // The way the selected asset came in the last half hour: read once from history, then grown by the live fixes.
 // The newest stretch follows the gliding marker, so it is drawn apart from the rest.
 
-import type { FeatureCollection, Position } from 'geojson';
+import type { FeatureCollection } from 'geojson';
 import { fromLonLat, metresPerUnit, type Point, unwrap } from '../lib/mercator';
 
 export const TRAIL_MS = 30 * 60_000;
@@ -11,6 +11,14 @@ const GAP_MS = 120_000;
 export interface TrailFix extends Point {
   timeMs: number;
   speedMps: number | null;
+}
+
+/** A fix that is not believed, and why. */
+export interface Doubted {
+  lon: number;
+  lat: number;
+  timeMs: number;
+  flags: string[];
 }
 
 export interface Segment {
@@ -24,21 +32,30 @@ export interface Segment {
 interface Columns {
   times?: string[];
   speed_mps?: (number | null)[];
-}
-
-function fixOf(position: Position, i: number, columns: Columns): TrailFix[] {
-  const timeMs = Date.parse(columns.times?.[i] ?? '');
-  const [lon, lat] = position;
-  if (lon === undefined || lat === undefined || Number.isNaN(timeMs)) return [];
-  return [{ ...fromLonLat(lon, lat), timeMs, speedMps: columns.speed_mps?.[i] ?? null }];
+  flags?: string[][];
 }
 
 /** A track comes as lines, cut at the antimeridian, or a point for a single fix. */
-export function fixesOf(track: FeatureCollection): TrailFix[] {
+function rowsOf(track: FeatureCollection): (Doubted & { speedMps: number | null })[] {
   return track.features.flatMap(({ geometry, properties }) => {
     const positions = geometry.type === 'LineString' ? geometry.coordinates : geometry.type === 'Point' ? [geometry.coordinates] : [];
-    return positions.flatMap((position, i) => fixOf(position, i, (properties ?? {}) as Columns));
+    const columns = (properties ?? {}) as Columns;
+    return positions.flatMap(([lon, lat], i) => {
+      const timeMs = Date.parse(columns.times?.[i] ?? '');
+      if (lon === undefined || lat === undefined || Number.isNaN(timeMs)) return [];
+      return [{ lon, lat, timeMs, speedMps: columns.speed_mps?.[i] ?? null, flags: columns.flags?.[i] ?? [] }];
+    });
   });
+}
+
+/** The way: suspicious fixes do not move an asset, and so are no part of it. */
+export function fixesOf(track: FeatureCollection): TrailFix[] {
+  const believed = rowsOf(track).filter(({ flags }) => !flags.length);
+  return believed.map(({ lon, lat, timeMs, speedMps }) => ({ ...fromLonLat(lon, lat), timeMs, speedMps }));
+}
+
+export function doubtedOf(track: FeatureCollection): Doubted[] {
+  return rowsOf(track).flatMap(({ lon, lat, timeMs, flags }) => (flags.length ? [{ lon, lat, timeMs, flags }] : []));
 }
 
 export class Trail {
