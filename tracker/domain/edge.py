@@ -152,7 +152,7 @@ def _feet_on(x0: Floats, y0: Floats, x1: Floats, y1: Floats, x: Floats, y: Float
 def _meetings(px: Floats, py: Floats, rx: Floats, ry: Floats, qx: Floats, qy: Floats, sx: Floats, sy: Floats) -> Floats:
     """The fraction of each chord p + t r at which it first meets the edge q + u s, NaN where it does not."""
     wx, wy = qx - px, qy - py
-    long, side = np.maximum(np.hypot(rx, ry), 1e-300), np.maximum(np.hypot(sx, sy), 1e-300)
+    long, side = np.maximum(np.hypot(rx, ry), 1e-100), np.maximum(np.hypot(sx, sy), 1e-100)
     across = rx * sy - ry * sx
     beside = np.abs(across) <= 1e-12 * long * side
     divisor = np.where(beside, 1, across)

@@ -43,14 +43,14 @@ class Polygons:
 
     def touched_at(self, which: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
         """The fraction of the i-th chord at which it first touches polygon which[i], NaN where it does not."""
-        first = np.where(self.hold(which, lon1, lat1), 1.0, np.nan)
+        begins = self.hold(which, lon0, lat0)
+        first = np.where(begins, 0.0, np.where(self.hold(which, lon1, lat1), 1.0, np.nan))
         end = lon0 + span_deg(lon0, lon1)
-        over = np.maximum(lon0, end) >= 180, np.minimum(lon0, end) <= -180
-        for turn, seen in ((0.0, np.ones(len(which), dtype=np.bool_)), (-360.0, over[0]), (360.0, over[1])):
-            at = np.flatnonzero(seen)
+        for turn, seen in ((0.0, True), (-360.0, np.maximum(lon0, end) >= 180), (360.0, np.minimum(lon0, end) <= -180)):
+            at = np.flatnonzero(~begins & seen)
             x0, y0, x1, y1 = lon0[at] + turn, lat0[at], end[at] + turn, lat1[at]
             lines = shapely.linestrings(np.stack([x0, x1], axis=1), np.stack([y0, y1], axis=1))
             hit = np.asarray(shapely.intersects(self._shapes[which[at]], lines), dtype=np.bool_)
             touch = self._edges.first_touches(which[at[hit]], x0[hit], y0[hit], x1[hit], y1[hit])
             first[at[hit]] = np.fmin(first[at[hit]], touch)
-        return np.where(self.hold(which, lon0, lat0), 0.0, first)
+        return first
