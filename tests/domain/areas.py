@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import pyproj
 import shapely
 
-from tracker.domain.shape import Circle
+from tracker.domain.shape import Circle, Corridor
 
 WGS84: Final = pyproj.Geod(ellps="WGS84")
 Degrees = float | Fraction
@@ -261,8 +261,28 @@ def round_area(circle: Circle) -> Sampled:
     return Sampled(lambda place: distance_m(place, (circle.lon, circle.lat)) - circle.radius_m)
 
 
+def corridor_area(corridor: Corridor) -> Sampled:
+    """Its edge is taken to be where the distance to the path is the buffer: within, where it meets itself, too near."""
+    return Sampled(lambda place: min(_to_leg_m(*leg, place) for leg in pairwise(corridor.path)) - corridor.buffer_m)
+
+
+def _to_leg_m(a: tuple[float, float], b: tuple[float, float], place: Place) -> float:
+    """The distance to a geodesic."""
+    azimuth, _, length_m = WGS84.inv(*a, *b)
+
+    def to(part: float) -> float:
+        lon, lat, _ = WGS84.fwd(*a, azimuth, part * length_m)
+        return distance_m(place, (lon, lat))
+
+    looks = [i / 16 for i in range(17)]
+    near = min(looks, key=to)
+    return to(_lowest(to, near, max(0.0, near - 1 / 16), min(1.0, near + 1 / 16)))
+
+
 def plain_area(shape: Any) -> Area:
-    """Polygons, multipolygons and circles. For other shapes give `events` a function of your own that ends in this."""
+    """For shapes that geofences do not have yet give `events` a function of your own that ends in this."""
+    if isinstance(shape, Corridor):
+        return corridor_area(shape)
     return round_area(shape) if isinstance(shape, Circle) else Polygons(shape)
 
 

@@ -331,8 +331,9 @@ class _History:
     def seen(self) -> list[tuple[int, FixRow, Version]]:
         """The fixes that the geofence sees, each with its number in event order and the version that judges it."""
         seen, keys = [], set()
+        current = {batch: self.version_at(batch) for batch in {fix.batch for fix in self.fixes}}
         for number, fix in enumerate(self.fixes):
-            version = self.version_at(fix.batch)
+            version = current[fix.batch]
             if version and _in_quality(version, fix) and self.matches(version, fix.batch) and fix.key not in keys:
                 keys.add(fix.key)
                 seen.append((number, fix, version))

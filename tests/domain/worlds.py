@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
-from typing import Any, Final, TypeAlias, TypeVar
+from itertools import pairwise, product
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import shapely
@@ -27,7 +27,6 @@ SECOND: Final = 1_000
 TAGS: Final = ("bus", "tram")
 NEVER: Final = int(np.iinfo(np.int64).min)
 Ring = list[list[float]]
-T = TypeVar("T")
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Schedules
@@ -228,11 +227,6 @@ SCHEDULES: Final = tuple(
 )
 
 
-def some(usual: T, *others: T) -> st.SearchStrategy[T]:
-    """Mostly the usual."""
-    return st.sampled_from([usual] * 2 * len(others) + list(others))
-
-
 # Options that are drawn together. Schedules are shared between geofences and versions.
 OPTIONS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "certain": {"edge": st.just("certain")},
@@ -269,39 +263,31 @@ def versions(draw: st.DrawFn, fence: int = 1, number: int = 1) -> Version:
 places = steps.map(lambda step: step * STEP)
 
 
-def fixes(assets: int = 3) -> st.SearchStrategy[FixRow]:
-    """Of a fix's remaining fields most are unknown, and equal places differ in them."""
-    return st.builds(
-        FixRow,
-        time_ms=instants,
-        lon=places,
-        lat=places,
-        alt=some(None, 0, 500, 2_500),
-        speed=some(None, 0, 3_000, 12_000),
-        course=some(None, 900),
-        accuracy=some(None, 50, 5_000, 13_000),
-        flags=some(0, 2, 8),
-        asset=st.integers(1, assets),
+# What a fix may say beside time and place: most of it is unknown, and equal places differ in it. One draw for all.
+RESTS: Final = tuple(
+    {"alt": alt, "speed": speed, "course": course, "accuracy": accuracy, "flags": flags}
+    for alt, speed, course, accuracy, flags in product(
+        [None] * 6 + [0, 500, 2_500],
+        [None] * 6 + [0, 3_000, 12_000],
+        [None, None, 900],
+        [None] * 6 + [50, 5_000, 13_000],
+        [0] * 5 + [2, 8],
     )
+)
+rests: st.SearchStrategy[dict[str, Any]] = st.sampled_from(RESTS)
+MOVES: Final = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-4, 1)]
+walks = st.lists(st.tuples(st.sampled_from([10, 10, 0, 20]), st.sampled_from(MOVES), rests), max_size=8)
 
 
 @st.composite
 def stays(draw: st.DrawFn, assets: int = 3) -> list[FixRow]:
     """A few fixes of one asset at neighbouring instants and places: visits that last."""
-    found = [draw(fixes(assets))]
-    for _ in range(draw(st.integers(0, 8))):
-        fix, last = draw(fixes(assets)), found[-1]
-        east, north = draw(st.sampled_from([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-4, 1)]))
-        later_s = draw(st.sampled_from([10, 10, 0, 20]))
-        found.append(
-            replace(
-                fix,
-                asset=last.asset,
-                time_ms=last.time_ms + later_s * SECOND,
-                lon=last.lon + east * STEP,
-                lat=last.lat + north * STEP,
-            )
-        )
+    time_ms, lon, lat = draw(instants), draw(places), draw(places)
+    asset = draw(st.integers(1, assets))
+    found = [FixRow(time_ms, lon, lat, **draw(rests), asset=asset)]
+    for later_s, (east, north), rest in draw(walks):
+        time_ms, lon, lat = time_ms + later_s * SECOND, lon + east * STEP, lat + north * STEP
+        found.append(FixRow(time_ms, lon, lat, **rest, asset=asset))
     return found
 
 
