@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
-from tracker.domain.batch import Floats
+from tracker.domain.batch import Floats, Ints
 from tracker.domain.chord import span_deg
 from tracker.domain.ring import Polygonal, Position, Ring, check_count, fault, is_ambiguous, place_of
 from tracker.errors import InvalidGeometry
@@ -64,6 +65,10 @@ def repaired(parts: Sequence[Part], notes: Notes) -> Polygonal:
     try:
         areas = [_area(where, rings, notes) for where, rings in cleaned if rings]
         shape = shapely.orient_polygons(_joined(_polygons(areas), notes))
+        if any(
+            is_ambiguous(shapely.get_coordinates(ring)).any() for ring in shapely.get_rings(shapely.get_parts(shape))
+        ):
+            shape = shapely.segmentize(shape, 180)  # the long way round, said so that it is understood
     except shapely.errors.GEOSException as error:
         raise InvalidGeometry("the geometry cannot be repaired; draw it anew", field=_COORDINATES) from error
     if shape.is_empty:
@@ -181,17 +186,36 @@ def _valid(shape: Polygonal) -> Polygonal:
 
 
 def _nested(areas: list[Polygonal]) -> Polygonal:
-    """Every second one inside another is a hole, wherever in the list it stands; one that is outside is a part."""
+    """Every second one that lies in another is a hole, wherever in the list it stands; so is one that reaches into the
+    outer ring from without. Any other is a part.
+    """
     rings = np.array([area for area in areas if not area.is_empty], dtype=object)
-    inner, outer = shapely.STRtree(rings).query(shapely.point_on_surface(rings), predicate="intersects")
-    size = shapely.area(rings)
-    within = size[inner] < size[outer]
-    depth = np.bincount(inner[within], minlength=len(rings))
+    check_count(int(shapely.get_num_coordinates(rings).sum()), _COORDINATES)
+    if areas[0].is_empty or len(rings) == 1:
+        return areas[0]
     shape = shapely.Polygon()
-    for level in range(int(depth.max(initial=-1)) + 1):
+    depth = _depths(rings)
+    for level in range(int(depth.max()) + 1):
         combine = shapely.difference if level % 2 else shapely.union
         shape = combine(shape, shapely.union_all(rings[depth == level]))
     return shape
+
+
+def _depths(rings: NDArray[np.object_]) -> Ints:
+    """In how many others each ring lies for the most part; at least one if it reaches into the first."""
+    size = shapely.area(rings)
+    small, large = shapely.STRtree(rings).query(rings, predicate="intersects")
+    nests = size[small] < size[large]
+    small, large = small[nests], large[nests]
+    if len(small) > MAX_CROSSINGS:
+        raise InvalidGeometry("the geometry cannot be repaired: too many rings meet; draw it anew", field=_COORDINATES)
+    shared = shapely.area(shapely.intersection(rings[small], rings[large]))
+    mostly = shared > size[small] / 2
+    depth = np.bincount(small[mostly], minlength=len(rings))
+    partly = ~mostly & (shared > 0)
+    other = np.concatenate([small[partly & (large == 0)], large[partly & (small == 0)]])
+    depth[other] = np.maximum(depth[other], 1)
+    return depth
 
 
 def _folded(xy: Floats, where: str, notes: Notes) -> Polygonal:
