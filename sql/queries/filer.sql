@@ -26,14 +26,21 @@ WITH taken AS (
     SELECT t.batch, u.*
     FROM taken t CROSS JOIN LATERAL unnest(t.asset, t.device, t.time, t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy, t.flags,
         t.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+), trusted AS (
+    SELECT f.* FROM fix f
+    WHERE f.flags = 0
+      AND NOT EXISTS (SELECT FROM doubt d WHERE d.asset = f.asset AND d.time = f.time AND d.lon = f.lon AND d.lat = f.lat)
 ), pieces AS (
     INSERT INTO piece (asset, t0, t1, trusted_t0, n, west, south, east, north, batch, device, time, lon, lat, alt, speed, course,
                        accuracy, flags, attributes)
-    SELECT asset, min(time), max(time), min(time) FILTER (WHERE flags = 0), count(*), min(lon), min(lat), max(lon), max(lat),
+    SELECT asset, min(time), max(time), min(trusted_time), count(*), min(lon), min(lat), max(lon), max(lat),
            array_agg(batch), array_agg(device), array_agg(time), array_agg(lon), array_agg(lat), array_agg(alt), array_agg(speed),
            array_agg(course), array_agg(accuracy), array_agg(flags),
            CASE WHEN count(attributes) > 0 THEN array_agg(attributes) END
-    FROM (SELECT * FROM fix ORDER BY asset, time, lon, lat, batch) AS ordered
+    FROM (SELECT f.*, CASE WHEN f.flags = 0 AND NOT EXISTS (
+                         SELECT FROM doubt d WHERE d.asset = f.asset AND d.time = f.time AND d.lon = f.lon AND d.lat = f.lat)
+                     THEN f.time END AS trusted_time
+          FROM fix f ORDER BY asset, time, lon, lat, batch) AS ordered
     GROUP BY asset, date_trunc('day', time, 'UTC')
 ), cursors AS (
     UPDATE stream s SET seq = greatest(s.seq, e.seq), gaps = s.gaps + e.gaps
@@ -42,23 +49,29 @@ WITH taken AS (
           GROUP BY x.stream) AS e
     WHERE s.id = e.stream
 ), newest AS (
-    INSERT INTO latest AS l (asset, any_time, any_lon, any_lat, any_batch, time, lon, lat, batch, device, alt, speed, course,
-                             accuracy, attributes)
-    SELECT a.asset, a.time, a.lon, a.lat, a.batch, t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy,
-           t.attributes
-    FROM (SELECT DISTINCT ON (asset) * FROM fix ORDER BY asset, time DESC, lon DESC, lat DESC, batch) AS a
-    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM fix WHERE flags = 0 ORDER BY asset, time DESC, lon DESC, lat DESC, batch) AS t
-           ON t.asset = a.asset
+    INSERT INTO latest AS l (asset, any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch, any_seen,
+                             time, lon, lat, batch, device, alt, speed, course, accuracy, attributes, seen)
+    SELECT a.asset, a.time, a.lon, a.lat, a.alt, a.speed, a.course, a.accuracy, a.batch, s.seen,
+           t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy, t.attributes, s.trusted_seen
+    FROM (SELECT DISTINCT ON (asset) * FROM fix
+          ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS a
+    JOIN (SELECT f.asset, max(f.batch) AS seen, (SELECT max(t.batch) FROM trusted t WHERE t.asset = f.asset) AS trusted_seen
+          FROM fix f GROUP BY f.asset) AS s ON s.asset = a.asset
+    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM trusted
+               ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS t ON t.asset = a.asset
     ON CONFLICT (asset) DO UPDATE SET
-        (any_time, any_lon, any_lat, any_batch) = (SELECT * FROM (VALUES
-            (l.any_time, l.any_lon, l.any_lat, l.any_batch),
-            (excluded.any_time, excluded.any_lon, excluded.any_lat, excluded.any_batch)) AS v (t, x, y, b)
-            ORDER BY t DESC, x DESC, y DESC, b LIMIT 1),
+        (any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch) = (SELECT * FROM (VALUES
+            (l.any_time, l.any_lon, l.any_lat, l.any_alt, l.any_speed, l.any_course, l.any_accuracy, l.any_batch),
+            (excluded.any_time, excluded.any_lon, excluded.any_lat, excluded.any_alt, excluded.any_speed, excluded.any_course,
+             excluded.any_accuracy, excluded.any_batch)) AS v (t, x, y, a, s, c, r, b)
+            ORDER BY t DESC, x DESC, y DESC, a, s, c, r, b LIMIT 1),
         (time, lon, lat, batch, device, alt, speed, course, accuracy, attributes) = (SELECT * FROM (VALUES
             (l.time, l.lon, l.lat, l.batch, l.device, l.alt, l.speed, l.course, l.accuracy, l.attributes),
             (excluded.time, excluded.lon, excluded.lat, excluded.batch, excluded.device, excluded.alt, excluded.speed,
              excluded.course, excluded.accuracy, excluded.attributes)) AS v (t, x, y, b, d, a, s, c, r, j)
-            ORDER BY t DESC NULLS LAST, x DESC, y DESC, b LIMIT 1)
+            ORDER BY t DESC NULLS LAST, x DESC, y DESC, a, s, c, r, b LIMIT 1),
+        any_seen = greatest(l.any_seen, excluded.any_seen),
+        seen = greatest(l.seen, excluded.seen)
 ), high AS (
     UPDATE filed SET batch = greatest(batch, (SELECT max(batch) FROM taken)) WHERE EXISTS (SELECT FROM taken)
 )

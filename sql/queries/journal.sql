@@ -8,7 +8,10 @@ UPDATE filed SET term = term + (writer IS DISTINCT FROM $1)::int, writer = $1 RE
 
 -- name: record_events
 SELECT record_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                     $24, $25, $26, $27)
+                     $24, $25, $26, $27, $28, $29, $30, $31, $32)
+
+-- name: record_findings
+SELECT record_findings($1, $2)
 
 -- name: record_rejects
 INSERT INTO fix_reject (device, stream, seq, code, message, rejected_at)
@@ -37,17 +40,28 @@ GROUP BY s.stream
 SELECT * FROM latest
 
 -- name: load_unfiled_newest
--- Of each asset in the journal: its newest fix of all, and its newest trusted one, in event order; of equal fixes the first stored.
-SELECT DISTINCT ON (u.asset, u.flags = 0) u.*, u.flags = 0 AS trusted, j.batch
-FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags,
-    j.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-ORDER BY u.asset, u.flags = 0, u.time DESC, u.lon DESC, u.lat DESC, j.batch
+-- Of each asset in the journal: its newest trusted fix, and its newest other one, in event order; of equal ones the first by the
+-- remaining fields. seen: the highest batch of its kind.
+SELECT DISTINCT ON (u.asset, u.trusted) u.*, max(u.batch) OVER (PARTITION BY u.asset, u.trusted) AS seen
+FROM (
+    SELECT u.*, j.batch, u.flags = 0 AND NOT EXISTS (
+               SELECT FROM doubt d WHERE d.asset = u.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat) AS trusted
+    FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags,
+        j.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+) AS u
+ORDER BY u.asset, u.trusted, u.time DESC, u.lon DESC, u.lat DESC, u.alt, u.speed, u.course, u.accuracy, u.batch
+
+-- name: load_standing
+SELECT asset, state FROM standing
+
+-- name: load_late
+SELECT DISTINCT asset FROM late ORDER BY asset
 
 -- name: load_open_visits
-SELECT v.asset, v.geofence FROM visit v JOIN geofence g ON g.id = v.geofence AND g.deleted_at IS NULL WHERE v.exit_event IS NULL
+SELECT v.asset, v.geofence, v.enter_time FROM visit v JOIN geofence g ON g.id = v.geofence AND g.deleted_at IS NULL WHERE v.exit_event IS NULL
 
 -- name: load_geofences
-SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m,
+SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m, v.buffer_m, v.options, v.from_batch,
        (SELECT f.from_batch FROM geofence_version f WHERE f.geofence = g.id AND f.version = 1) AS since_batch
 FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.version
 WHERE g.deleted_at IS NULL
@@ -60,7 +74,7 @@ ON CONFLICT (device, name) DO UPDATE SET session = stream.session + 1, opened_at
 RETURNING id, seq, session
 
 -- name: load_assets
-SELECT id, name, tags, attributes, active_device FROM asset WHERE deleted_at IS NULL
+SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE deleted_at IS NULL
 
 -- name: load_devices
 SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL

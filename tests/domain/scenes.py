@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from tracker.domain.batch import DEGREE, UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.geodesy import WGS84
 from tracker.domain.geofence import Geofence, Quality
+from tracker.domain.judge import judge as presence_judge
 from tracker.domain.shape import Circle, Shape, circle, polygon
 from tracker.errors import InvalidGeometry
 
 STEP = 1_000_000  # of the grid: a tenth of a degree in the integers of positions
 REACH = 8  # the grid goes from -REACH to REACH steps
+
+judge = partial(presence_judge, max_speed_mps=1e12)  # on so coarse a grid everything would be a jump
 
 Ring = list[list[float]]
 steps = st.integers(-REACH, REACH)

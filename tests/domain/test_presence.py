@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain import scenes
-from tests.domain.scenes import Mark, box, columns, contains, fence
+from tests.domain.scenes import Mark, box, columns, contains, fence, judge
 from tracker.domain.geofence import FenceIndex, Geofence
-from tracker.domain.presence import ENTER, EXIT, NEVER, Judgement, Presence, Sight, judge
+from tracker.domain.presence import ENTER, EXIT, NEVER, Judgement, Presence, Sight
 from tracker.domain.shape import polygon
 
 LARGEST_ASSET = 40
@@ -133,7 +133,7 @@ def stored_and_read_again(presence: Presence) -> Presence:
         old, new = presence.sight(quality), again.sight(quality)
         known = np.flatnonzero(old.newest.time_ms != NEVER)
         new.newest.reserve(int(known.max(initial=0)))
-        for name in ("time_ms", "lon", "lat", "batch"):
+        for name in ("time_ms", "lon", "lat", "alt", "speed", "course", "accuracy", "batch", "seen"):
             getattr(new.newest, name)[known] = getattr(old.newest, name)[known]
         new.inside = dict(old.inside)
     return again
@@ -214,7 +214,7 @@ def test_a_geofence_made_between_batches_sees_only_later_ones(data: st.DataObjec
             gone = data.draw(st.sampled_from(sorted(rule.fences)))
             rule.remove(gone)
             index.remove(gone)
-            presence.leave(gone)
+            presence.forget(gone)
         expected = rule.judge(batch)
 
         judgement = judge(reserved(presence, batch), index, columns(batch), batch_number)
@@ -311,15 +311,15 @@ def test_leaving_a_geofence_keeps_the_others() -> None:
     presence, batch = Presence(), [Mark(1, 0, 0), Mark(1, 0, 0, asset=2, flags=2)]
     index = FenceIndex([fence(1, AROUND), fence(2, AROUND), fence(3, AROUND, "all")])
     presence.apply(judge(reserved(presence, batch), index, columns(batch), 1))
-    presence.leave(1)
+    presence.forget(1)
     assert [presence.assets_inside(number) for number in (1, 2, 3)] == [[], [1], [1, 2]]
-    presence.leave(2)
-    presence.leave(3)
+    presence.forget(2)
+    presence.forget(3)
     assert (presence.trusted.inside, presence.every.inside) == ({}, {})
 
 
 def test_nobody_is_remembered_to_be_nowhere() -> None:
     sight = Sight()
-    Presence.set_inside(sight, 7, frozenset({1}))
-    Presence.set_inside(sight, 7, frozenset())
+    sight.put_inside(7, {1: 5})
+    sight.put_inside(7, {})
     assert sight.inside == {}

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain import scenes
-from tests.domain.scenes import Mark, box, columns, contains
+from tests.domain.scenes import Mark, box, columns, contains, judge
 from tests.domain.test_presence import Crossing, Rule, order
 from tests.store.batches import clear, cursors_of, make_fleet, store_settings
 from tests.store.test_snapshot import assert_same
 from tracker.domain.fleet import Asset, Fleet
 from tracker.domain.geofence import Quality
-from tracker.domain.presence import ENTER, EXIT, judge
+from tracker.domain.presence import ENTER, EXIT
 from tracker.domain.shape import Circle, Shape, polygon
 from tracker.errors import NotFound, RefusedByDatabase, StoreUnavailable
 from tracker.live.feed import Feed
@@ -168,7 +168,9 @@ def sort_key(told: Told) -> Any:
 async def check_start(town: Town) -> None:
     """What a start would read is what the writer knows."""
     snapshot, writer = await load(town.journal.connection), town.writer
-    assert snapshot.fences == [writer.index.fences[number] for number in sorted(writer.index.fences)]
+    assert [each.fence for each in snapshot.fences] == [
+        writer.index.fences[number] for number in sorted(writer.index.fences)
+    ]
     assert_same(writer.presence.trusted, snapshot.presence.trusted)
     assert_same(writer.presence.every, snapshot.presence.every)
     assert (snapshot.event, town.feed.last_id) == (writer.event, writer.event)

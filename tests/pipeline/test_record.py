@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain import scenes
-from tests.domain.scenes import Mark, columns, fence
+from tests.domain.scenes import Mark, columns, fence, judge
 from tracker.domain.fleet import Asset, Fleet
 from tracker.domain.geofence import FenceIndex, Geofence
-from tracker.domain.presence import ENTER, EXIT, Presence, judge
+from tracker.domain.presence import ENTER, EXIT, Presence
 from tracker.domain.shape import Circle
 from tracker.pipeline.record import Happening, Record, happenings, record
 
@@ -108,8 +108,8 @@ def check_rows(told: Record, found: list[Happening], after_id: int) -> None:
         kind = "geofence.enter" if each.kind == ENTER else "geofence.exit"
         about = each.fence
         assert row == (
-            *(after_id + 1 + i, kind, each.asset, names[each.asset], about.id, about.name, about.version),
-            *(9, each.time_ms, each.lon, each.lat, each.initial, None),
+            *(after_id + 1 + i, kind, "live", each.asset, names[each.asset], about.id, about.name, about.version),
+            *(9, each.time_ms, each.lon, each.lat, each.initial, None, None, None, None, None),
         )
 
 

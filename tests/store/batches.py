@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, from_units
 from tracker.domain.fix import OLDEST_MS
+from tracker.pipeline.record import EVENT_COLUMNS
 from tracker.store.journal import Cursors, EventRows, Journal, journal_rows
 from tracker.wire.times import to_datetime
 
 DAY_MS = 86_400_000
-NOTHING_HAPPENED = EventRows(tuple([] for _ in range(13)), tuple([] for _ in range(4)), tuple([] for _ in range(8)))
+NOTHING_HAPPENED = EventRows(
+    tuple([] for _ in range(EVENT_COLUMNS)), tuple([] for _ in range(4)), tuple([] for _ in range(8))
+)
 
 # One database serves all examples of a test, which clear it themselves.
 store_settings = settings(

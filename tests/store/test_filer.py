@@ -85,14 +85,18 @@ class Archive:
         return [(number, fix) for number, batch in self.batches.items() for fix in batch]
 
     def newest(self, *, trusted: bool, until_ms: int | None = None) -> dict[int, tuple[int, Stored]]:
-        """Of each asset: in event order, of equal ones the first stored."""
+        """Of each asset: in event order, of those equal in time and place the first by the remaining fields."""
         found: dict[int, tuple[int, Stored]] = {}
         for number, fix in self.all():
             if (trusted and fix.flags) or (until_ms is not None and fix.time_ms > until_ms):
                 continue
-            if fix.asset not in found or (fix.key, -number) > (found[fix.asset][1].key, -found[fix.asset][0]):
+            if fix.asset not in found or rank(number, fix) > rank(*found[fix.asset]):
                 found[fix.asset] = number, fix
         return found
+
+
+def rank(number: int, fix: Stored) -> tuple[int, ...]:
+    return *fix.key, -fix.alt, -fix.speed, -fix.course, -fix.accuracy, -number
 
 
 @pytest.fixture

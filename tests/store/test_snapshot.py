@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain import scenes
-from tests.domain.scenes import Mark, box, columns, fence
+from tests.domain.scenes import Mark, box, columns, fence, judge
 from tests.store.batches import NOTHING_HAPPENED, Stored, clear, commit, cursors_of, make_fleet, store_settings
 from tracker.domain.fleet import Asset, Device, Fleet
 from tracker.domain.geofence import FenceIndex, Geofence
-from tracker.domain.presence import NEVER, Presence, Sight, judge
-from tracker.domain.shape import Circle, polygon
+from tracker.domain.presence import NEVER, Presence, Sight
+from tracker.domain.shape import Circle, buffer_m, polygon, radius_m, to_wkb
 from tracker.pipeline.record import happenings, record
 from tracker.store.database import Connection, connect
 from tracker.store.filer import Filer
@@ -52,18 +52,19 @@ class Running:
 
     async def store_fences(self, fences: Sequence[Geofence]) -> None:
         """As geofence number 1, 2, … of this database."""
-        await self.connection.execute("DELETE FROM visit; DELETE FROM geofence_version; DELETE FROM geofence")
+        await self.connection.execute(
+            "DELETE FROM visit; DELETE FROM standing; DELETE FROM geofence_version; DELETE FROM geofence"
+        )
         for each in fences:
             await self.connection.execute(
                 "INSERT INTO geofence (id, name, tags, attributes) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4)",
                 *(each.id, each.name, list(each.tags), each.attributes),
             )
             shape = each.shape
-            radius_m = shape.radius_m if isinstance(shape, Circle) else None
-            geometry = shapely.Point(shape.lon, shape.lat) if isinstance(shape, Circle) else shape
             await self.connection.execute(
                 sql("insert_geofence_versions"),
-                *([each.id], [each.version], [each.quality], [shapely.to_wkb(geometry)], [radius_m], each.since_batch),
+                *([each.id], [each.version], [each.quality]),
+                *([to_wkb(shape)], [radius_m(shape)], [buffer_m(shape)], [each.options], each.since_batch),
             )
         self.fences = {each.id: each for each in fences}
         self.begin_again()
@@ -86,7 +87,7 @@ async def running(database: str) -> AsyncIterator[Running]:
 def assert_same(memory: Sight, read: Sight) -> None:
     assert memory.inside == read.inside
     size = min(len(memory.newest.batch), len(read.newest.batch))
-    for name in ("time_ms", "lon", "lat", "batch"):
+    for name in ("time_ms", "lon", "lat", "alt", "speed", "course", "accuracy", "batch", "seen"):
         one, other = getattr(memory.newest, name), getattr(read.newest, name)
         assert np.array_equal(one[:size], other[:size])
     for newest in (memory.newest, read.newest):
@@ -115,7 +116,7 @@ async def test_what_is_read_is_what_was_known(
         assert_same(running.presence.every, snapshot.presence.every)
         made_for = max((each.since_batch for each in running.fences.values()), default=0)
         assert (snapshot.batch, snapshot.event) == (max(running.number, made_for - 1), running.event)
-        assert snapshot.fences == list(running.fences.values())
+        assert [each.fence for each in snapshot.fences] == list(running.fences.values())
         unfiled = await running.connection.fetchval("SELECT max(batch) FROM journal WHERE stream <> '{}'")
         assert snapshot.streams == ({} if unfiled is None else {1: unfiled})
 
@@ -130,8 +131,10 @@ async def test_geofences_come_back_as_they_were_given(running: Running) -> None:
     ]
     await running.store_fences(fences)
     snapshot = await load(running.connection)
-    assert snapshot.fences == fences
-    assert all(shapely.is_prepared(each.shape) for each in snapshot.fences if not isinstance(each.shape, Circle))
+    assert [each.fence for each in snapshot.fences] == fences
+    assert all(
+        shapely.is_prepared(each.fence.shape) for each in snapshot.fences if not isinstance(each.fence.shape, Circle)
+    )
 
 
 async def test_a_changed_geofence_keeps_the_batch_of_its_first_version(running: Running) -> None:
@@ -139,11 +142,19 @@ async def test_a_changed_geofence_keeps_the_batch_of_its_first_version(running: 
     connection = running.connection
     await connection.execute(sql("close_geofence_version"), 1, 1, 9)
     await connection.execute(
-        sql("insert_geofence_versions"), [1], [2], ["all"], [shapely.to_wkb(shapely.Point(5, 5))], [7.0], 9
+        sql("insert_geofence_versions"),
+        [1],
+        [2],
+        ["all"],
+        [shapely.to_wkb(shapely.Point(5, 5))],
+        [7.0],
+        [None],
+        [{}],
+        9,
     )
     await connection.execute(sql("update_geofence"), 1, 2, "new", [], {})
     snapshot = await load(connection)
-    assert snapshot.fences == [Geofence(1, 2, "new", Circle(5, 5, 7), "all", 4)]
+    assert [each.fence for each in snapshot.fences] == [Geofence(1, 2, "new", Circle(5, 5, 7), "all", 4)]
     assert snapshot.batch == 8, "the version judges from batch 9 on, which may never have come to be"
 
 
@@ -152,8 +163,8 @@ async def test_a_deleted_geofence_is_gone_and_so_is_who_was_in_it(running: Runni
     await running.judge([Mark(1, 0, 0)])
     await running.connection.execute(sql("delete_geofence"), 1)
     snapshot = await load(running.connection)
-    assert [each.id for each in snapshot.fences] == [2]
-    assert snapshot.presence.trusted.inside == {1: frozenset({2})}
+    assert [each.fence.id for each in snapshot.fences] == [2]
+    assert snapshot.presence.trusted.inside == {1: {2: 1}}
 
 
 async def test_numbers_begin_after_what_is_durable(running: Running) -> None:

@@ -26,6 +26,8 @@ ROW: dict[str, Any] = {
     "cause": None,
     "revises": None,
     "crossed_at": None,
+    "crossed_lon": None,
+    "crossed_lat": None,
 }
 
 

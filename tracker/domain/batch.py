@@ -5,7 +5,7 @@ Lon and lat are 1e-7 degrees, lengths 0.1 m, speeds 0.01 m/s, courses 0.1 degree
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +40,20 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.asset)
+
+    def take(self, rows: Any) -> "Columns":
+        """These rows: an index array, a mask or a slice."""
+        attributes = self.attributes
+        if attributes is not None:
+            attributes = [attributes[i] for i in np.arange(len(self))[rows].tolist()]
+        return Columns(**{name: getattr(self, name)[rows] for name in NUMBERS}, attributes=attributes)
+
+    def as_asset(self, asset: int) -> "Columns":
+        """The same fixes under one asset number."""
+        return replace(self, asset=np.full(len(self), asset, np.int32))
+
+
+NUMBERS: Final = ("asset", "device", "time_ms", "lon", "lat", "alt", "speed", "course", "accuracy", "flags")
 
 
 def to_units(values: Floats, per_unit: float) -> NDArray[np.int32]:

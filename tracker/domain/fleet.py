@@ -11,6 +11,7 @@ import numpy as np
 
 from tracker.domain.batch import Floats
 from tracker.domain.fix import MAX_SPEED_MPS, POOR_ACCURACY_OVER_M
+from tracker.domain.geofence import Geofence
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +87,10 @@ class Fleet:
         """Whether another device of the same asset is the active one."""
         asset = self.assets.get(device.asset)
         return asset is not None and asset.active_device not in (None, device.id)
+
+    def judged_by(self, asset_id: int, fence: Geofence) -> bool:
+        """Whether a geofence judges an asset, by its filter and the tags that the asset has now."""
+        if fence.rule.assets is None:
+            return True
+        asset = self.assets.get(asset_id)
+        return fence.rule.assets.admits(asset_id, asset.tags if asset is not None else frozenset())

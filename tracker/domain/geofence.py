@@ -1,24 +1,63 @@
-"""Geofences, and an index that says which of them hold which points."""
+"""Geofences with their options, and an index that says which of them hold which points."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
 
 from tracker.domain.batch import Floats, Ints, Mask
-from tracker.domain.geodesy import distances_m
-from tracker.domain.shape import Circle, Shape, boxes
+from tracker.domain.schedule import Schedule
+from tracker.domain.shape import Shape, Shapes, boxes
 
 Quality = Literal["trusted", "all"]
+DEFAULT_MAX_GAP_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFilter:
+    """Which assets a geofence judges: those with one of the ids or one of the tags."""
+
+    ids: frozenset[int] = frozenset()
+    tags: frozenset[str] = frozenset()
+
+    def admits(self, asset: int, tags: frozenset[str]) -> bool:
+        return asset in self.ids or not self.tags.isdisjoint(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The options of the crossing model; without any a geofence is exact. docs/geofences.md defines them."""
+
+    edge: Literal["exact", "certain"] = "exact"
+    exit_margin_m: float = 0.0
+    confirm_fixes: int = 1
+    confirm_s: float = 0.0
+    dwell_after_s: float | None = None
+    cross: bool = False
+    max_gap_s: float = DEFAULT_MAX_GAP_S
+    alt_min_m: float | None = None
+    alt_max_m: float | None = None
+    schedule: Schedule | None = None
+    absence: bool = False
+    speed_limit_mps: float | None = None
+    over_for_s: float = 0.0
+    assets: AssetFilter | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether membership alone decides: every fix counts at once, and nothing but enter and exit is told."""
+        return self in (PLAIN, Rule(max_gap_s=self.max_gap_s))
+
+
+PLAIN: Final = Rule()
 
 
 @dataclass(frozen=True, slots=True)
 class Geofence:
-    """One version of a geofence. since_batch: the first batch that its first version judged, so that an asset whose
-    newest fix
-    is older than that was never seen.
+    """One version of a geofence. since_batch: the first batch that its first version judged, so that an asset of which
+    no fix was stored since was never seen.
     """
 
     id: int
@@ -29,6 +68,20 @@ class Geofence:
     since_batch: int
     tags: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
+    rule: Rule = PLAIN
+    options: dict[str, Any] = field(default_factory=dict)  # the rule as it was given
+
+    def judges_like(self, other: "Geofence") -> bool:
+        """Whether both would decide the same about every fix."""
+        return (self.shape, self.quality, self.rule) == (other.shape, other.quality, other.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A geofence as it judges the fixes stored in batches from from_batch on, until its next version."""
+
+    from_batch: int
+    fence: Geofence
 
 
 class _Tree:
@@ -38,82 +91,128 @@ class _Tree:
         entries = [(fence, box) for fence in fences for box in boxes(fence.shape)]
         self.ids = np.array([fence.id for fence, _ in entries], dtype=np.int64)
         self.versions = np.array([fence.version for fence, _ in entries], dtype=np.int64)
-        self.shapes = np.array([None if isinstance(f.shape, Circle) else f.shape for f, _ in entries], dtype=object)
-        circles = [f.shape if isinstance(f.shape, Circle) else Circle(np.nan, np.nan, np.nan) for f, _ in entries]
-        self.circles = np.array([(c.lon, c.lat, c.radius_m) for c in circles], dtype=np.float64).reshape(-1, 3)
+        self.shapes = Shapes([fence.shape for fence, _ in entries])
         corners = np.array([box for _, box in entries], dtype=np.float64).reshape(-1, 4)
         self.tree = shapely.STRtree(shapely.box(*corners.T)) if entries else None
 
-    def pairs(self, points: Sequence[shapely.Point], lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
-        """(point, entry) for every entry that holds the point."""
+    def candidates(self, geometries: Sequence[Any]) -> tuple[Ints, Ints]:
+        """(position, entry) of every entry whose box meets the geometry's."""
         if self.tree is None:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        point, entry = self.tree.query(points)
-        x, y = lon[point], lat[point]
-        inside = np.zeros(len(point), dtype=np.bool_)
-        round_ = ~np.isnan(self.circles[entry, 2])
-        inside[~round_] = shapely.intersects_xy(self.shapes[entry[~round_]], x[~round_], y[~round_])
-        centre = self.circles[entry[round_]]
-        inside[round_] = distances_m(x[round_], y[round_], centre[:, 0], centre[:, 1]) <= centre[:, 2]
+        found, entry = self.tree.query(geometries)
+        return found, entry
+
+    def pairs(self, points: Sequence[shapely.Point], lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
+        """(point, entry) for every entry that holds the point."""
+        point, entry = self.candidates(points)
+        inside = self.shapes.hold(entry, lon[point], lat[point])
         return point[inside], entry[inside]
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What is asked of many geofences at once, by fence id. version 0: none is in force."""
+
+    version: Ints
+    judges_every_fix: Mask
+    since_batch: Ints
+    ruled: Mask
+    max_gap_ms: Ints
 
 
 class FenceIndex:
     """The geofences in force. A large static tree and a small one of what changed since, so that a change costs little.
 
-    Owned by the writer: changed between batches only.
+    Owned by the writer: changed between batches only. `partial`: assets may be inside of geofences that are not in this
+    index, of which nothing is to be decided.
     """
 
     _REBUILD_AT_LEAST = 256
 
-    def __init__(self, fences: Iterable[Geofence] = ()) -> None:
+    def __init__(self, fences: Iterable[Geofence] = (), *, partial: bool = False) -> None:
         self.fences: dict[int, Geofence] = {fence.id: fence for fence in fences}
+        self.partial = partial
         self._recent: set[int] = set()
         self._large = _Tree(self.fences.values())
         self._small: _Tree | None = None
-        self._by_id: tuple[Ints, Mask, Ints] | None = None
+        self._crossed: _Tree | None = None
+        self._traits: _Traits | None = None
+        self._shapes: dict[tuple[int, int], Shapes] = {}
 
     def put(self, fence: Geofence) -> None:
         """Add a geofence, or a new version of one."""
+        self._forget_shapes(fence.id)
         self.fences[fence.id] = fence
         self._recent.add(fence.id)
         self._stale()
 
     def remove(self, fence_id: int) -> Geofence | None:
+        self._forget_shapes(fence_id)
         self._recent.discard(fence_id)
         fence = self.fences.pop(fence_id, None)
         self._stale()
         return fence
 
-    def _stale(self) -> None:
-        self._small = self._by_id = None
+    def _forget_shapes(self, fence_id: int) -> None:
+        old = self.fences.get(fence_id)
+        if old is not None:
+            self._shapes.pop((fence_id, old.version), None)
 
-    def _current(self) -> tuple[Ints, Mask, Ints]:
-        """By fence id: its version in force (0: none), whether it judges every fix, its since_batch."""
-        if self._by_id is None:
+    def _stale(self) -> None:
+        self._small = self._crossed = self._traits = None
+
+    def _current(self) -> _Traits:
+        if self._traits is None:
             size = max(self.fences, default=0) + 1
-            version, every, since = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.int64)
+            numbers = [np.zeros(size, np.int64) for _ in range(3)]
+            masks = [np.zeros(size, np.bool_) for _ in range(2)]
+            traits = _Traits(numbers[0], masks[0], numbers[1], masks[1], numbers[2])
             for fence in self.fences.values():
-                version[fence.id], every[fence.id], since[fence.id] = (
-                    fence.version,
-                    fence.quality == "all",
-                    fence.since_batch,
-                )
-            self._by_id = version, every, since
-        return self._by_id
+                traits.version[fence.id] = fence.version
+                traits.judges_every_fix[fence.id] = fence.quality == "all"
+                traits.since_batch[fence.id] = fence.since_batch
+                traits.ruled[fence.id] = not fence.rule.plain
+                traits.max_gap_ms[fence.id] = round(fence.rule.max_gap_s * 1000)
+            self._traits = traits
+        return self._traits
 
     def judges_every_fix(self, fence_ids: Ints) -> Mask:
         """Which of these geofences are of quality `all`."""
-        return self._current()[1][fence_ids]
+        return self._current().judges_every_fix[fence_ids]
 
     def since_batch(self, fence_ids: Ints) -> Ints:
         """The first batch that each of these geofences judged in any version."""
-        return self._current()[2][fence_ids]
+        return self._current().since_batch[fence_ids]
+
+    def ruled(self, fence_ids: Ints) -> Mask:
+        """Which of these geofences have options."""
+        return self._current().ruled[fence_ids]
+
+    def max_gap_ms(self, fence_ids: Ints) -> Ints:
+        """The longest gap between two fixes over which each of these geofences believes in a chord."""
+        return self._current().max_gap_ms[fence_ids]
 
     @property
     def has_every_fix(self) -> bool:
         """Whether any geofence is of quality `all`."""
-        return bool(self._current()[1].any())
+        return bool(self._current().judges_every_fix.any())
+
+    @property
+    def has_ruled(self) -> bool:
+        """Whether any geofence has options."""
+        return bool(self._current().ruled.any())
+
+    def newest_since(self) -> int:
+        """The first batch of the geofence that was made last."""
+        return int(self._current().since_batch.max())
+
+    def shapes_of(self, fence_id: int) -> Shapes:
+        """The shape of one geofence as columns of one."""
+        fence = self.fences[fence_id]
+        key = fence_id, fence.version
+        if key not in self._shapes:
+            self._shapes[key] = Shapes([fence.shape])
+        return self._shapes[key]
 
     def _trees(self) -> list[_Tree]:
         if len(self._recent) > max(self._REBUILD_AT_LEAST, len(self.fences) // 8):
@@ -132,7 +231,7 @@ class FenceIndex:
         """
         if not self.fences or len(lon) == 0:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        points, version = shapely.points(lon, lat), self._current()[0]
+        points, version = shapely.points(lon, lat), self._current().version
         found = []
         for tree in self._trees():
             point, entry = tree.pairs(points, lon, lat)
@@ -143,3 +242,46 @@ class FenceIndex:
             found.append((point[current] << 32) | fence[current])
         codes = np.unique(np.concatenate(found))
         return codes >> 32, codes & 0xFFFFFFFF
+
+    def near(self, lon: Floats, lat: Floats) -> set[int]:
+        """The geofences whose boxes meet one of the points or, for those with `cross`, a chord between two that follow
+        one another; those that notice absence, too.
+        """
+        found = {fence.id for fence in self.fences.values() if fence.rule.absence}
+        if self.fences and len(lon):
+            for tree in self._trees():
+                found.update(tree.ids[tree.candidates(shapely.points(lon, lat))[1]].tolist())
+        if len(lon) > 1:
+            found.update(self.touched(lon[:-1], lat[:-1], lon[1:], lat[1:])[1].tolist())
+        return found & self.fences.keys()
+
+    def touched(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> tuple[Ints, Ints, Floats]:
+        """(chord, fence id, fraction of the first touch) for geofences with `cross` that a chord touches.
+
+        Args:
+            lon0, lat0, lon1, lat1: degrees, (n,); chords go the short way round.
+        """
+        if self._crossed is None:
+            self._crossed = _Tree(fence for fence in self.fences.values() if fence.rule.cross)
+        tree = self._crossed
+        if tree.tree is None or len(lon0) == 0:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        west, east = np.minimum(lon0, lon1), np.maximum(lon0, lon1)
+        over = east - west > 180
+        wide = [(np.where(over, -180.0, west), np.where(over, west, east))]
+        wide.append((np.where(over, east, west), np.where(over, 180.0, east)))
+        codes = []
+        for left, right in wide:
+            chord, entry = tree.candidates(shapely.box(left, np.minimum(lat0, lat1), right, np.maximum(lat0, lat1)))
+            codes.append((chord << 32) | entry)
+        code = np.unique(np.concatenate(codes))
+        chord, entry = code >> 32, code & 0xFFFFFFFF
+        fraction = tree.shapes.touched_at(entry, lon0[chord], lat0[chord], lon1[chord], lat1[chord])
+        touched = ~np.isnan(fraction)
+        chord, fence, fraction = chord[touched], tree.ids[entry[touched]], fraction[touched]
+        # A shape with several boxes has several entries: one touch each, the first.
+        order = np.lexsort((fraction, fence, chord))
+        chord, fence, fraction = chord[order], fence[order], fraction[order]
+        first = np.ones(len(chord), np.bool_)
+        first[1:] = (chord[1:] != chord[:-1]) | (fence[1:] != fence[:-1])
+        return chord[first], fence[first], fraction[first]

@@ -1,44 +1,120 @@
-"""The crossing model: which geofences each asset is inside of, as a function of its fixes in event order.
+"""What is known of each asset after its newest fix: where it was seen last, which geofences it is inside of, and what
+is under way there. One owner holds it; `judge` reads it and says what a batch changes, `apply` makes that current.
 
-Pure: `judge` reads a Presence and a batch and says what changed; `Presence.apply` makes that current. Event order is
-(fix_time, lon, lat). Two independent states are kept, one for geofences that judge trusted fixes, one for those that
-judge every fix. A fix that does not sort after the newest one judged decides nothing here.
-
-The rule, for an asset and a geofence:
-
-    before      the fix is inside    the fix is outside
-    never seen  ENTER, initial       -
-    outside     ENTER                -
-    inside      -                    EXIT
-
-"never seen" needs no state of its own: an asset was seen if its newest judged fix came in a batch of the geofence's
-lifetime.
+Two independent states are kept, one for geofences that judge trusted fixes (`trusted`) and one for those that judge all
+(`every`), since their newest fixes differ. Being outside with nothing under way needs no state, and neither does "never
+seen": an asset was seen by a geofence if a fix of it was stored in a batch of the geofence's lifetime.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.domain.batch import DEGREE, Columns, Ints, Mask
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.batch import Ints, Mask
+from tracker.domain.plausibility import Suspect
 
 EXIT: Final = 0
 ENTER: Final = 1
+CROSS: Final = 2
+DWELL: Final = 3
+SPEEDING: Final = 4
+ABSENT: Final = 5
 NEVER: Final = np.iinfo(np.int64).min
 
-_NONE: Final = np.empty(0, np.int64)
+Key = tuple[int, int, int]  # time_ms, lon, lat: the place of a fix in event order, but for the remaining fields
+
+
+Span = tuple[int, int]  # of time, ms, both ends included
+
+
+class Crossed(NamedTuple):
+    """When a threshold was crossed between two fixes, and where, if it has a place; lon, lat in 1e-7 degrees."""
+
+    time_ms: int
+    lon: int | None
+    lat: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of an asset and a geofence with options. docs/geofences.md has the words: side, run, haste."""
+
+    inside: bool = False
+    run: int = 0  # fixes that say the opposite of the side
+    run_start_ms: int = 0
+    run_initial: bool = False
+    run_cause: str | None = None
+    run_crossed: Crossed | None = None
+    enter_ms: int = 0  # of the visit under way
+    dwelt: bool = False
+    haste_ms: int | None = None  # since when it has been too fast
+    hasted: bool = False
+    absent_ms: int | None = None  # the occurrence in which its absence was told
+
+
+OUTSIDE: Final = Entry()
+
+
+@dataclass(frozen=True, slots=True)
+class LastFix:
+    """The newest fix that one quality admits, in the integers of Columns. batch: where it is stored; seen: the highest
+    batch of all that were stored.
+    """
+
+    time_ms: int
+    lon: int
+    lat: int
+    alt: int
+    speed: int
+    course: int
+    accuracy: int
+    batch: int
+    seen: int
+
+    @property
+    def key(self) -> Key:
+        return self.time_ms, self.lon, self.lat
+
+
+_KINDS: Final[Mapping[str, Any]] = {
+    "time_ms": np.int64,
+    "lon": np.int32,
+    "lat": np.int32,
+    "alt": np.int32,
+    "speed": np.int32,
+    "course": np.int16,
+    "accuracy": np.int32,
+    "batch": np.int64,
+    "seen": np.int64,
+}
 
 
 class Newest:
-    """The newest fix judged of each asset, by asset number: arrays that grow as assets are made."""
+    """The newest fix judged of each asset, by asset number: LastFix as arrays that grow as assets are made. Where
+    there was none, time_ms is NEVER and the batches are -1.
+    """
+
+    time_ms: NDArray[np.int64]
+    lon: NDArray[np.int32]
+    lat: NDArray[np.int32]
+    alt: NDArray[np.int32]
+    speed: NDArray[np.int32]
+    course: NDArray[np.int16]
+    accuracy: NDArray[np.int32]
+    batch: NDArray[np.int64]
+    seen: NDArray[np.int64]
 
     def __init__(self) -> None:
-        self.time_ms: NDArray[np.int64] = np.full(1, NEVER, np.int64)
-        self.lon: NDArray[np.int32] = np.zeros(1, np.int32)
-        self.lat: NDArray[np.int32] = np.zeros(1, np.int32)
-        self.batch: NDArray[np.int64] = np.full(1, -1, np.int64)
+        for name in _KINDS:
+            setattr(self, name, self._empty(name, 1))
+
+    @staticmethod
+    def _empty(name: str, size: int) -> NDArray[Any]:
+        value = {"time_ms": NEVER, "batch": -1, "seen": -1}.get(name, 0)
+        return np.full(size, value, _KINDS[name])
 
     def reserve(self, largest: int) -> None:
         """Make room for asset numbers up to the largest."""
@@ -46,74 +122,178 @@ class Newest:
         if largest < have:
             return
         more = max(largest + 1, have * 2) - have
-        self.time_ms = np.concatenate([self.time_ms, np.full(more, NEVER, np.int64)])
-        self.lon = np.concatenate([self.lon, np.zeros(more, np.int32)])
-        self.lat = np.concatenate([self.lat, np.zeros(more, np.int32)])
-        self.batch = np.concatenate([self.batch, np.full(more, -1, np.int64)])
+        for name in _KINDS:
+            setattr(self, name, np.concatenate([getattr(self, name), self._empty(name, more)]))
 
     def precedes(self, asset: Ints, time_ms: Ints, lon: Ints, lat: Ints) -> Mask:
-        """Which of the fixes sort after the newest of their asset."""
+        """Which of the fixes sort after the newest of their asset; equal ones do not."""
         t, x, y = self.time_ms[asset], self.lon[asset], self.lat[asset]
         return np.asarray((time_ms > t) | ((time_ms == t) & ((lon > x) | ((lon == x) & (lat > y)))))
+
+    def get(self, asset: int) -> LastFix | None:
+        if self.time_ms[asset] == NEVER:
+            return None
+        return LastFix(*(int(getattr(self, name)[asset]) for name in _KINDS))
+
+    def put(self, asset: int, fix: LastFix | None) -> None:
+        for name in _KINDS:
+            getattr(self, name)[asset] = self._empty(name, 1)[0] if fix is None else getattr(fix, name)
 
 
 @dataclass(slots=True)
 class Sight:
-    """What the geofences of one quality have seen: the newest fix of each asset, and the geofences it is inside of."""
+    """What the geofences of one quality have seen. `inside`: of geofences without options those that an asset is
+    inside of, each with the visit's enter_time; `entries`: what is known of those with options, OUTSIDE left out.
+    """
 
     newest: Newest = field(default_factory=Newest)
-    inside: dict[int, frozenset[int]] = field(default_factory=dict)
+    inside: dict[int, dict[int, int]] = field(default_factory=dict)
+    entries: dict[int, dict[int, Entry]] = field(default_factory=dict)
+
+    def fences_of(self, asset: int) -> dict[int, int]:
+        """The geofences of both kinds that the asset is inside of, each with the visit's enter_time."""
+        entries = self.entries.get(asset, {})
+        return self.inside.get(asset, {}) | {fence: e.enter_ms for fence, e in entries.items() if e.inside}
+
+    def apply(self, seen: "Seen") -> None:
+        """Make the outcome for this quality current."""
+        for name in _KINDS:
+            getattr(self.newest, name)[seen.asset] = getattr(seen, name)
+        for asset, fences in seen.inside.items():
+            self.put_inside(asset, fences)
+        for asset, entries in seen.entries.items():
+            self.put_entries(asset, entries)
+
+    def put_inside(self, asset: int, fences: dict[int, int]) -> None:
+        if fences:
+            self.inside[asset] = fences
+        else:
+            self.inside.pop(asset, None)
+
+    def put_entries(self, asset: int, entries: dict[int, Entry]) -> None:
+        if entries:
+            self.entries[asset] = entries
+        else:
+            self.entries.pop(asset, None)
+
+    def forget(self, asset: int, fence: int) -> None:
+        """What is known of one asset and one geofence."""
+        if fence in self.inside.get(asset, ()):
+            self.put_inside(asset, {each: ms for each, ms in self.inside[asset].items() if each != fence})
+        if fence in self.entries.get(asset, ()):
+            self.put_entries(asset, {each: e for each, e in self.entries[asset].items() if each != fence})
+
+
+@dataclass(frozen=True, slots=True)
+class SightState:
+    """One sight of one asset."""
+
+    newest: LastFix | None = None
+    inside: dict[int, int] = field(default_factory=dict)
+    entries: dict[int, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetState:
+    """All that is known of one asset after a fix. suspect: an implausible place that may yet be believed; doubted: the
+    newest fix of those doubted because of their neighbours, while it sorts after the newest trusted one.
+    """
+
+    trusted: SightState = SightState()
+    every: SightState = SightState()
+    suspect: Suspect | None = None
+    doubted: Key | None = None
+
+
+_Value = TypeVar("_Value")
+
+
+def _update(table: dict[int, _Value], changes: Mapping[int, _Value | None]) -> None:
+    """Put what is there, drop what is None."""
+    for asset, value in changes.items():
+        if value is None:
+            table.pop(asset, None)
+        else:
+            table[asset] = value
 
 
 class Presence:
-    """The state of the whole fleet: `trusted` for geofences that judge trusted fixes, `every` for those that judge
-    all.
-    """
+    """The state of the whole fleet."""
 
     def __init__(self) -> None:
         self.trusted = Sight()
         self.every = Sight()
+        self.suspects: dict[int, Suspect] = {}
+        self.doubted: dict[int, Key] = {}
+        self.uncounted: NDArray[np.int32] = np.zeros(1, np.int32)  # fixes of each asset since its last checkpoint
+
+    @property
+    def sights(self) -> tuple[Sight, Sight]:
+        return self.trusted, self.every
 
     def sight(self, judges_every_fix: bool) -> Sight:  # noqa: FBT001 - it is the question
         return self.every if judges_every_fix else self.trusted
 
     def reserve(self, largest_asset: int) -> None:
-        self.trusted.newest.reserve(largest_asset)
-        self.every.newest.reserve(largest_asset)
+        """Make room for asset numbers up to the largest."""
+        for sight in self.sights:
+            sight.newest.reserve(largest_asset)
+        more = len(self.trusted.newest.time_ms) - len(self.uncounted)
+        if more > 0:
+            self.uncounted = np.concatenate([self.uncounted, np.zeros(more, np.int32)])
 
     def apply(self, judgement: "Judgement") -> None:
         """Make the outcome of a batch current."""
-        for sight, seen in ((self.trusted, judgement.trusted), (self.every, judgement.every)):
-            newest = sight.newest
-            newest.time_ms[seen.asset], newest.lon[seen.asset] = seen.time_ms, seen.lon
-            newest.lat[seen.asset], newest.batch[seen.asset] = seen.lat, judgement.batch
-            for asset, fences in seen.inside.items():
-                if fences:
-                    sight.inside[asset] = fences
-                else:
-                    sight.inside.pop(asset, None)
+        for sight, seen, behind in zip(
+            self.sights, (judgement.trusted, judgement.every), judgement.behind, strict=True
+        ):
+            sight.newest.seen[behind] = np.maximum(sight.newest.seen[behind], judgement.batch)
+            sight.apply(seen)
+        self.remember(judgement.suspects, judgement.doubted)
 
-    def assets_inside(self, fence_id: int) -> list[int]:
+    def remember(self, suspects: Mapping[int, Suspect | None], doubted: Mapping[int, Key | None]) -> None:
+        """Changes of what is not trusted; None: nothing any more."""
+        _update(self.suspects, suspects)
+        _update(self.doubted, doubted)
+
+    def get(self, asset: int) -> AssetState:
+        """What is known of one asset."""
+        trusted, every = (
+            SightState(sight.newest.get(asset), sight.inside.get(asset, {}), sight.entries.get(asset, {}))
+            for sight in self.sights
+        )
+        return AssetState(trusted, every, self.suspects.get(asset), self.doubted.get(asset))
+
+    def put(self, asset: int, state: AssetState) -> None:
+        """Replace what is known of one asset."""
+        for sight, of in zip(self.sights, (state.trusted, state.every), strict=True):
+            sight.newest.put(asset, of.newest)
+            sight.put_inside(asset, of.inside)
+            sight.put_entries(asset, of.entries)
+        self.suspects.pop(asset, None)
+        self.doubted.pop(asset, None)
+        if state.suspect is not None:
+            self.suspects[asset] = state.suspect
+        if state.doubted is not None:
+            self.doubted[asset] = state.doubted
+
+    def assets_inside(self, fence: int) -> list[int]:
         """The assets that are inside a geofence now, ascending."""
         return sorted(
-            asset
-            for sight in (self.trusted, self.every)
-            for asset, fences in sight.inside.items()
-            if fence_id in fences
+            {asset for sight in self.sights for asset, fences in sight.inside.items() if fence in fences}
+            | {a for sight in self.sights for a, e in sight.entries.items() if fence in e and e[fence].inside}
         )
 
-    def leave(self, fence_id: int) -> None:
-        """Forget a geofence, whoever was inside."""
-        for sight in (self.trusted, self.every):
-            for asset in [asset for asset, fences in sight.inside.items() if fence_id in fences]:
-                self.set_inside(sight, asset, sight.inside[asset] - {fence_id})
+    def assets_with(self, fence: int) -> list[int]:
+        """The assets of which anything is known about a geofence, ascending."""
+        tables = [table for sight in self.sights for table in (sight.inside, sight.entries)]
+        return sorted({asset for table in tables for asset, fences in table.items() if fence in fences})
 
-    @staticmethod
-    def set_inside(sight: Sight, asset: int, fences: frozenset[int]) -> None:
-        if fences:
-            sight.inside[asset] = fences
-        else:
-            sight.inside.pop(asset, None)
+    def forget(self, fence: int) -> None:
+        """Forget a geofence, whoever was inside."""
+        for asset in self.assets_with(fence):
+            for sight in self.sights:
+                sight.forget(asset, fence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +305,26 @@ class Seen:
     time_ms: Ints
     lon: Ints
     lat: Ints
-    inside: dict[int, frozenset[int]]
+    alt: Ints
+    speed: Ints
+    course: Ints
+    accuracy: Ints
+    batch: Ints
+    seen: Ints
+    inside: dict[int, dict[int, int]]
+    entries: dict[int, dict[int, Entry]]
 
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """k transitions in feed order: row of the batch, geofence, EXIT or ENTER, and whether it is an asset's first
-    sight.
-    """
+    """k transitions in feed order: row of the batch, geofence, kind, and what else is known of each."""
 
     row: Ints
     fence: Ints
     kind: Ints
     initial: Mask
+    cause: list[str | None]
+    crossed: list[Crossed | None]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -145,116 +332,20 @@ class Transitions:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a batch changes."""
+    """What a batch changes. doubt (n,) int16: flags that neighbours bring about; late: assets with fixes that sort
+    before what was judged already, each with the times of the first and the last.
+    """
 
-    batch: int
     transitions: Transitions
     trusted: Seen
     every: Seen
+    doubt: NDArray[np.int16]
+    suspects: dict[int, Suspect | None]
+    doubted: dict[int, Key | None]
+    late: dict[int, Span]
+    behind: tuple[Ints, Ints]  # assets of trusted, and of all, fixes that are not after what was judged
+    batch: int
 
-
-def _first_of_equals(asset: Ints, time_ms: Ints, lon: Ints, lat: Ints) -> Mask:
-    """In sorted columns: False for a fix equal to its predecessor in asset, time and place."""
-    first = np.ones(len(asset), np.bool_)
-    if len(asset):
-        first[1:] = (
-            (asset[1:] != asset[:-1]) | (time_ms[1:] != time_ms[:-1]) | (lon[1:] != lon[:-1]) | (lat[1:] != lat[:-1])
-        )
-    return first
-
-
-def _admitted(columns: Columns, order: Ints, sight: Sight) -> Ints:
-    """The rows, out of those in `order` (sorted by asset and event order), that move this sight on."""
-    asset, time_ms = columns.asset[order], columns.time_ms[order]
-    lon, lat = columns.lon[order], columns.lat[order]
-    return order[sight.newest.precedes(asset, time_ms, lon, lat) & _first_of_equals(asset, time_ms, lon, lat)]
-
-
-def _see(columns: Columns, rows: Ints, sight: Sight, at: Ints, fence: Ints) -> tuple[Seen, Ints, Ints]:
-    """What one sight makes of its admitted rows.
-
-    Args:
-        rows: (m,) sorted by asset, then event order.
-        at, fence: the pairs (position in `rows`, geofence that holds it).
-
-    Returns:
-        The outcome, and what is entered and left as codes (position << 32 | fence).
-    """
-    asset = columns.asset[rows].astype(np.int64)
-    starts = np.flatnonzero(np.r_[True, asset[1:] != asset[:-1]]) if len(asset) else _NONE
-    ends = np.r_[starts[1:], len(asset)] - 1 if len(asset) else _NONE
-    is_last = np.zeros(len(asset), np.bool_)
-    is_last[ends] = True
-    now = np.sort((at << 32) | fence)
-    carried = ((at + 1) << 32 | fence)[~is_last[at]]
-    known = [
-        (start << 32) | fence_id
-        for start, number in zip(starts.tolist(), asset[starts].tolist(), strict=True)
-        for fence_id in sight.inside.get(number, ())
-    ]
-    before = np.sort(np.concatenate([carried, np.array(known, np.int64)]))
-    entered = np.setdiff1d(now, before, assume_unique=True)
-    left = np.setdiff1d(before, now, assume_unique=True)
-    newest = rows[ends]
-    seen = Seen(
-        newest,
-        asset[ends],
-        columns.time_ms[newest],
-        columns.lon[newest].astype(np.int64),
-        columns.lat[newest].astype(np.int64),
-        _memberships(asset, ends, now, np.concatenate([entered, left]) >> 32),
-    )
-    return seen, entered, left
-
-
-def _memberships(asset: Ints, ends: Ints, now: Ints, changed_at: Ints) -> dict[int, frozenset[int]]:
-    """For each asset with a change: the geofences that hold its last fix."""
-    changed = np.unique(asset[changed_at])
-    last = ends[np.searchsorted(asset[ends], changed)]
-    low, high = np.searchsorted(now, last << 32), np.searchsorted(now, (last + 1) << 32)
-    return {
-        number: frozenset((now[a:b] & 0xFFFFFFFF).tolist())
-        for number, a, b in zip(changed.tolist(), low.tolist(), high.tolist(), strict=True)
-    }
-
-
-def _by_sight(index: FenceIndex, columns: Columns, trusted: Ints, every: Ints) -> list[tuple[Ints, Ints]]:
-    """One query for both sights, then each its own pairs (position in its rows, fence)."""
-    rows = np.union1d(trusted, every) if index.has_every_fix else trusted
-    point, fence = index.query(columns.lon[rows] / DEGREE, columns.lat[rows] / DEGREE)
-    pairs = []
-    for mine, takes in ((trusted, False), (every, True)):
-        position = np.full(len(columns), -1, np.int64)
-        position[mine] = np.arange(len(mine))
-        at = position[rows[point]]
-        wanted = (at >= 0) & (index.judges_every_fix(fence) == takes)
-        pairs.append((at[wanted], fence[wanted]))
-    return pairs
-
-
-def judge(presence: Presence, index: FenceIndex, columns: Columns, batch: int) -> Judgement:
-    """What a batch of stored fixes does to the fleet. Nothing is changed here.
-
-    Every asset number in the batch must have been reserved.
-    """
-    order = np.lexsort((columns.lat, columns.lon, columns.time_ms, columns.asset))
-    every = _admitted(columns, order, presence.every)
-    trusted = _admitted(columns, order[columns.flags[order] == 0], presence.trusted)
-    outcomes, parts = [], []
-    sights = (presence.trusted, presence.every)
-    for sight, rows, (at, fence) in zip(
-        sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
-    ):
-        seen, entered, left = _see(columns, rows, sight, at, fence)
-        outcomes.append(seen)
-        never_seen = np.zeros(len(columns), np.int64)
-        never_seen[rows] = sight.newest.batch[columns.asset[rows]]
-        first = np.zeros(len(columns), np.bool_)
-        first[rows[_first_of_equals(columns.asset[rows], *([np.zeros(len(rows), np.int64)] * 3))]] = True
-        for codes, kind in ((left, EXIT), (entered, ENTER)):
-            row, of = rows[codes >> 32], codes & 0xFFFFFFFF
-            initial = first[row] & (never_seen[row] < index.since_batch(of)) & (kind == ENTER)
-            parts.append((row, of, np.full(len(row), kind, np.int64), initial))
-    row, of, kinds, initial = (np.concatenate(column) for column in zip(*parts, strict=True))
-    feed = np.lexsort((of, kinds, columns.lat[row], columns.lon[row], columns.asset[row], columns.time_ms[row]))
-    return Judgement(batch, Transitions(row[feed], of[feed], kinds[feed], initial[feed]), outcomes[0], outcomes[1])
+    def disturbed(self) -> set[int]:
+        """The assets of which more changed than the newest fix and the visits of geofences without options."""
+        return set(self.suspects) | set(self.doubted) | set(self.trusted.entries) | set(self.every.entries)

@@ -2,14 +2,17 @@
 index.
 """
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from aiohttp import web
 
 from tracker.access.roles import Role, require
 from tracker.domain.geofence import Geofence
-from tracker.domain.shape import Circle, boxes
+from tracker.domain.shape import Circle, Corridor, Shape, boxes
 from tracker.doors.keys import WRITER
 from tracker.doors.live import bounds_of
 from tracker.doors.paging import page_of, path_id
@@ -21,36 +24,73 @@ from tracker.wire.geojson import (
     Feature,
     FeatureCollection,
     FeaturePatch,
-    Point,
     Properties,
+    Wishes,
     feature_json,
-    geometry_json,
     properties_of,
+)
+from tracker.wire.geometry import (
+    Areas,
+    Geometry,
+    LineString,
+    Point,
+    Polygon,
+    asked_area_of,
+    asked_shape_of,
+    check_sizes,
     shape_of,
 )
 
 MAX_AT_ONCE: Final = 10_000
 
-
-def _draft(feature: Feature) -> Draft:
-    known, own = properties_of(feature.properties)
-    return Draft(known.name, shape_of(feature.geometry, known), known.quality, tuple(known.tags), own)
+Reshape: TypeAlias = Callable[[Properties], tuple[Shape, list[str]]]
 
 
-def _drafts(features: list[Feature]) -> list[Draft]:
+class Asked(NamedTuple):
+    """A geofence to be made, and what was repaired of its geometry: None where that was not asked for."""
+
+    draft: Draft
+    repairs: list[str] | None
+
+
+def _asked(feature: Feature, *, repair: bool) -> Asked:
+    wishes = properties_of(feature.properties)
+    shape, repairs = asked_shape_of(feature.geometry, wishes.known, repair=repair)
+    return Asked(_draft_of(wishes, shape), repairs if repair else None)
+
+
+def _draft_of(wishes: Wishes, shape: Shape) -> Draft:
+    known = wishes.known
+    return Draft(known.name, shape, known.quality, tuple(known.tags), wishes.own, wishes.rule, wishes.options)
+
+
+def _all_asked(features: list[Feature], *, repair: bool) -> list[Asked]:
     """All or none: the fault of one names its place in the list."""
     if not 0 < len(features) <= MAX_AT_ONCE:
         raise InvalidField(f"features: 1 to {MAX_AT_ONCE:,} at once", field="features")
-    drafts = []
+    asked = []
     for i, feature in enumerate(features):
         try:
-            drafts.append(_draft(feature))
+            asked.append(_asked(feature, repair=repair))
         except TrackerError as error:
             where = f"features[{i}]"
             raise type(error)(
                 f"{where}: {error.message}", field=f"{where}.{error.field}" if error.field else where
             ) from None
-    return drafts
+    return asked
+
+
+def _wants_repair(request: web.Request) -> bool:
+    """Whether the query says `repair=true`."""
+    text = request.query.get("repair", "false")
+    if text not in ("true", "false"):
+        raise InvalidField("repair must be true or false", field="repair")
+    return text == "true"
+
+
+def _told(fence: Geofence, repairs: list[str] | None) -> dict[str, Any]:
+    """The Feature, and beside its members what was repaired, if that was asked for."""
+    return feature_json(fence) | ({} if repairs is None else {"repairs": repairs})
 
 
 def _answer(content: object, status: int = 200, content_type: str = "application/geo+json") -> web.Response:
@@ -61,12 +101,17 @@ def _answer(content: object, status: int = 200, content_type: str = "application
 async def make(request: web.Request) -> web.StreamResponse:
     """A Feature, a FeatureCollection, or an array of Features."""
     asked = await body(request, Feature | FeatureCollection | list[Feature])  # type: ignore[arg-type]
-    writer = request.app[WRITER]
+    repair = _wants_repair(request)
     if isinstance(asked, Feature):
-        made = await create(writer, [_draft(asked)])
-        return _answer(feature_json(made[0]), 201)
-    made = await create(writer, _drafts(asked.features if isinstance(asked, FeatureCollection) else asked))
-    return _answer({"geofences": [feature_json(fence) for fence in made]}, 201, "application/json")
+        wanted = [await asyncio.to_thread(_asked, asked, repair=repair)]  # geometry may be a second's work
+    else:
+        features = asked.features if isinstance(asked, FeatureCollection) else asked
+        wanted = await asyncio.to_thread(_all_asked, features, repair=repair)
+    made = await create(request.app[WRITER], [each.draft for each in wanted])
+    told = [_told(fence, each.repairs) for fence, each in zip(made, wanted, strict=True)]
+    if isinstance(asked, Feature):
+        return _answer(told[0], 201)
+    return _answer({"geofences": told}, 201, "application/json")
 
 
 def _touches(fence: Geofence, bbox: list[float]) -> bool:
@@ -122,39 +167,68 @@ async def get_one(request: web.Request) -> web.StreamResponse:
 @require(Role.DISPATCHER)
 async def change(request: web.Request) -> web.StreamResponse:
     """Change what is given: the geometry as a whole, the properties one by one (null removes an own one)."""
-    patch = await body(request, FeaturePatch)
-    changed = await replace_fence(request.app[WRITER], _fence(request).id, lambda fence: _patched(fence, patch))
-    return _answer(feature_json(changed))
+    patch, repair = await body(request, FeaturePatch), _wants_repair(request)
+    number, reshape = _fence(request).id, await _reshaped(patch.geometry, repair=repair)
+    repairs: list[str] = []
+
+    def wanted(fence: Geofence) -> Draft:
+        draft, repairs[:] = _patched(fence, patch, reshape)
+        return draft
+
+    changed = await replace_fence(request.app[WRITER], number, wanted)
+    return _answer(_told(changed, repairs if repair else None))
 
 
-def _patched(fence: Geofence, patch: FeaturePatch) -> Draft:
-    """The geofence in force with the patch applied."""
+async def _reshaped(geometry: Geometry | msgspec.UnsetType | None, *, repair: bool) -> Reshape | None:
+    """How a new geometry becomes a shape. What has a size needs the properties in force; any other is made now and
+    beside the loop, for it may be a second's work.
+    """
+    if isinstance(geometry, msgspec.UnsetType):
+        return None
+    if not isinstance(geometry, Areas):
+        return partial(asked_shape_of, geometry, repair=repair)
+    made = await asyncio.to_thread(asked_area_of, geometry, repair=repair)
+
+    def sizeless(known: Properties) -> tuple[Shape, list[str]]:
+        check_sizes(geometry, known)
+        return made
+
+    return sizeless
+
+
+def _patched(fence: Geofence, patch: FeaturePatch, reshape: Reshape | None) -> tuple[Draft, list[str]]:
+    """The geofence in force with the patch applied, and what was repaired."""
     merged: dict[str, Any] = {
         **fence.attributes,
+        **fence.options,
         "name": fence.name,
         "tags": list(fence.tags),
         "quality": fence.quality,
     }
-    if isinstance(fence.shape, Circle):
-        merged["radius_m"] = fence.shape.radius_m
     given = patch.properties if isinstance(patch.properties, dict) else {}
-    if patch.geometry is not msgspec.UNSET and "radius_m" not in given and not isinstance(patch.geometry, Point):
-        merged.pop("radius_m", None)
-    merged.update(given)
-    known, own = properties_of(
-        {name: value for name, value in merged.items() if value is not None and name != "version"}
-    )
-    shape = _unchanged(fence, known) if patch.geometry is msgspec.UNSET else shape_of(patch.geometry, known)
-    return Draft(known.name, shape, known.quality, tuple(known.tags), own)
+    merged |= _sizes_that_stay(fence.shape, patch.geometry) | given
+    wishes = properties_of({name: value for name, value in merged.items() if value is not None and name != "version"})
+    shape, repairs = reshape(wishes.known) if reshape else (_unchanged(fence.shape, wishes.known), [])
+    return _draft_of(wishes, shape), repairs
 
 
-def _unchanged(fence: Geofence, known: Properties) -> Any:
-    """The shape that stays, with its radius if that changed."""
-    if isinstance(fence.shape, Circle):
-        return shape_of(msgspec.convert(geometry_json(fence.shape), Point), known)
-    if known.radius_m is not None:
-        raise InvalidField("properties.radius_m belongs to a Point", field="properties.radius_m")
-    return fence.shape
+def _sizes_that_stay(shape: Shape, geometry: Geometry | msgspec.UnsetType | None) -> dict[str, float]:
+    """The size of the shape in force, unless the new geometry is of another kind."""
+    if isinstance(shape, Circle) and isinstance(geometry, Point | msgspec.UnsetType):
+        return {"radius_m": shape.radius_m}
+    if isinstance(shape, Corridor) and isinstance(geometry, LineString | msgspec.UnsetType):
+        return {"buffer_m": shape.buffer_m}
+    return {}
+
+
+def _unchanged(shape: Shape, known: Properties) -> Shape:
+    """The shape that stays, with its size if that changed."""
+    if isinstance(shape, Circle):
+        return shape_of(Point([shape.lon, shape.lat]), known)
+    if isinstance(shape, Corridor):
+        return shape_of(LineString([list(position) for position in shape.path]), known)
+    check_sizes(Polygon([]), known)
+    return shape
 
 
 @require(Role.DISPATCHER)

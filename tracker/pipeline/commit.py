@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tracker.domain.chronicle import Chronicle
 from tracker.domain.fleet import Fleet
 from tracker.domain.geofence import FenceIndex
 from tracker.domain.presence import Presence
@@ -61,6 +62,8 @@ class Writer:
         self.publisher = publisher
         self.presence = Presence()
         self.index = FenceIndex()
+        self.chronicle = Chronicle(self.index)
+        self.late: set[int] = set()  # assets to be judged again
         self.unfiled: dict[int, int] = {}  # stream -> last durable number, as of the start
         self.batch = 0  # the last number given out
         self.event = 0
@@ -192,7 +195,9 @@ class Writer:
                 (each.lane.device.id, each.lane.name, each.seq, each.refusal.code, each.refusal.message)
                 for each in _newest_rejected(prepared.rejected)
             ]
-            await self.journal.commit(rows, prepared.recorded_ms, prepared.number, told.rows, rejects)
+            await self.journal.commit(
+                rows, prepared.recorded_ms, prepared.number, told.rows, rejects, prepared.findings
+            )
 
     async def _settle(self) -> None:
         """Wait for the batch under way, and publish it."""
@@ -206,6 +211,7 @@ class Writer:
         self.committed = done.prepared.number
         self.fixes += len(done.prepared.columns)
         self.batches += 1
+        self.late.update(done.prepared.judgement.late)
         self.publisher.publish(done.prepared, done.record.events)
 
     # Changes of geofences
@@ -241,7 +247,9 @@ class Writer:
     async def _load(self) -> Snapshot:
         snapshot = await load(self.journal.connection)
         self.presence = snapshot.presence
-        self.index = FenceIndex(snapshot.fences)
+        self.index = FenceIndex(version.fence for version in snapshot.fences)
+        self.chronicle = Chronicle(self.index, [*snapshot.earlier, *snapshot.fences])
+        self.late = snapshot.late
         self.batch = self.committed = snapshot.batch
         self.event = snapshot.event
         self.unfiled = snapshot.streams

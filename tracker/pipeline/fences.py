@@ -6,25 +6,20 @@ Deleting one closes its visits with cause `fence_deleted`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-import numpy as np
-import shapely
-
-from tracker.domain.batch import DEGREE
-from tracker.domain.geofence import Geofence, Quality
-from tracker.domain.presence import ENTER, EXIT, NEVER, Newest
-from tracker.domain.shape import Circle, Shape, holds
+from tracker.domain.geofence import PLAIN, Geofence, Quality, Rule, Version
+from tracker.domain.shape import Shape, buffer_m, radius_m, to_wkb
+from tracker.domain.turn import FENCE_DELETED, Turned, ended, turned
 from tracker.errors import NotFound
 from tracker.pipeline.commit import Writer, now_ms
-from tracker.pipeline.record import Happening
+from tracker.pipeline.record import Happening, Record
 from tracker.store.database import translated
+from tracker.store.journal import Findings
 from tracker.store.sql import sql
+from tracker.store.states import standing_of
 from tracker.wire import ids
-
-CHANGED: Final = "fence_changed"
-DELETED: Final = "fence_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +31,8 @@ class Draft:
     quality: Quality = "trusted"
     tags: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
-
-
-def _wkb(shape: Shape) -> bytes:
-    return bytes(shapely.to_wkb(shapely.Point(shape.lon, shape.lat) if isinstance(shape, Circle) else shape))
-
-
-def _radius_m(shape: Shape) -> float | None:
-    return shape.radius_m if isinstance(shape, Circle) else None
+    rule: Rule = PLAIN
+    options: dict[str, Any] = field(default_factory=dict)  # the rule as it was given
 
 
 async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
@@ -58,11 +47,12 @@ async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
                 numbers = sorted(row["id"] for row in rows)
                 await _insert_versions(writer, numbers, [1] * len(drafts), drafts, since)
         made = [
-            Geofence(number, 1, d.name, d.shape, d.quality, since, d.tags, d.attributes)
+            Geofence(number, 1, d.name, d.shape, d.quality, since, d.tags, d.attributes, d.rule, d.options)
             for number, d in zip(numbers, drafts, strict=True)
         ]
         for fence in made:
             writer.index.put(fence)
+            writer.chronicle.put(Version(since, fence))
         return made
 
     return await writer.between_batches(change)  # type: ignore[no-any-return]
@@ -76,8 +66,10 @@ async def _insert_versions(
         numbers,
         versions,
         [d.quality for d in drafts],
-        [_wkb(d.shape) for d in drafts],
-        [_radius_m(d.shape) for d in drafts],
+        [to_wkb(d.shape) for d in drafts],
+        [radius_m(d.shape) for d in drafts],
+        [buffer_m(d.shape) for d in drafts],
+        [d.options for d in drafts],
         since,
     )
 
@@ -89,81 +81,93 @@ def _current(writer: Writer, fence_id: int) -> Geofence:
     return fence
 
 
-def _happening(kind: int, asset: int, fence: Geofence, newest: Newest, cause: str) -> Happening:
-    """An event at the newest fix of an asset that the geofence's quality admits."""
-    return Happening(
-        kind,
-        asset,
-        fence,
-        None,
-        int(newest.time_ms[asset]),
-        int(newest.lon[asset]),
-        int(newest.lat[asset]),
-        cause=cause,
-    )
+def happening_of(each: Turned) -> Happening:
+    """The event of a side that turned, at the newest fix that was asked about."""
+    assert each.kind is not None
+    assert each.fix is not None
+    fix = each.fix
+    return Happening(each.kind, each.asset, each.fence, None, fix.time_ms, fix.lon, fix.lat, cause=each.cause)
 
 
-def _moved(writer: Writer, old: Geofence, new: Geofence) -> tuple[list[Happening], list[int]]:
-    """What the change of shape or quality brings about, exits first, and who is inside afterwards."""
-    before = writer.presence.assets_inside(old.id)
-    newest = writer.presence.sight(new.quality == "all").newest
-    seen = np.flatnonzero((newest.time_ms != NEVER) & (newest.batch >= old.since_batch))
-    seen = np.union1d(seen, np.array(before, np.int64))
-    seen = seen[newest.time_ms[seen] != NEVER] if len(seen) else seen
-    inside = seen[holds(new.shape, newest.lon[seen] / DEGREE, newest.lat[seen] / DEGREE)].tolist()
-    left, entered = sorted(set(before) - set(inside)), sorted(set(inside) - set(before))
-    old_newest = writer.presence.sight(old.quality == "all").newest
-    found = [_happening(EXIT, asset, old, old_newest, CHANGED) for asset in left]
-    return found + [_happening(ENTER, asset, new, newest, CHANGED) for asset in entered], inside
+async def settle(writer: Writer, found: Sequence[Turned], recorded_ms: int, judged_from: int, fence: int) -> Record:
+    """Write what a change brought about, within the change's own transaction.
+
+    Args:
+        judged_from: the first batch that the change judges; with `fence` it names the places of the change.
+    """
+    told = writer.tell([happening_of(each) for each in found if each.kind is not None], recorded_ms)
+    await writer.journal.record(recorded_ms, told.rows)
+    places = [
+        {"asset": each.asset, **asdict(fix)}
+        for each in found
+        if (fix := writer.presence.every.newest.get(each.asset)) is not None
+    ]
+    await writer.journal.connection.execute(sql("record_turnings"), fence, judged_from, places)
+    return told
+
+
+def settled(writer: Writer, found: Sequence[Turned], told: Record) -> None:
+    """The change is durable."""
+    for each in found:
+        each.apply(writer.presence)
+    writer.told(told)
+
+
+async def keep_standing(writer: Writer, found: Sequence[Turned]) -> None:
+    """Store what will stand of the assets after the change, within its transaction."""
+    states = []
+    for each in found:
+        before = writer.presence.get(each.asset)
+        each.apply(writer.presence)
+        states.append({"asset": each.asset, "state": standing_of(writer.presence.get(each.asset))})
+        writer.presence.put(each.asset, before)
+    await writer.journal.record_findings(Findings(standing=states))
 
 
 async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofence], Draft]) -> Geofence:
-    """Make the geofence what `wanted` makes of the one in force then; a new shape or quality is a new version, other
-    properties are not.
+    """Make the geofence what `wanted` makes of the one in force then; a new shape, quality or option is a new version,
+    other properties are not.
     """
 
     async def change(writer: Writer) -> Geofence:
         old, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
-        draft = wanted(old)
-        same = (
-            _wkb(old.shape) == _wkb(draft.shape)
-            and _radius_m(old.shape) == _radius_m(draft.shape)
-            and old.quality == draft.quality
-        )
+        draft, since = wanted(old), writer.batch + 1
         new = replace(
             old,
             name=draft.name,
             tags=draft.tags,
             attributes=draft.attributes,
             quality=draft.quality,
-            shape=old.shape if same else draft.shape,
-            version=old.version + (not same),
+            shape=draft.shape,
+            rule=draft.rule,
+            options=draft.options,
+            version=old.version + 1,
         )
-        found, inside = ([], []) if same else _moved(writer, old, new)
-        told = writer.tell(found, recorded_ms)
+        if old.judges_like(new):
+            new = replace(new, version=old.version, shape=old.shape)
+            with translated():
+                await connection.execute(sql("update_geofence"), *_described(new))
+            writer.index.put(new)
+            writer.chronicle.rename(new)
+            return new
+        found = turned(writer.presence, old, new, None, writer.fleet.judged_by)
         with translated():
             async with connection.transaction():
-                await connection.execute(
-                    sql("update_geofence"), new.id, new.version, new.name, list(new.tags), new.attributes
-                )
-                if not same:
-                    await connection.execute(sql("close_geofence_version"), new.id, old.version, writer.batch + 1)
-                    await _insert_versions(writer, [new.id], [new.version], [draft], writer.batch + 1)
-                    await writer.journal.record(recorded_ms, told.rows)
+                await connection.execute(sql("update_geofence"), *_described(new))
+                await connection.execute(sql("close_geofence_version"), new.id, old.version, since)
+                await _insert_versions(writer, [new.id], [new.version], [draft], since)
+                told = await settle(writer, found, recorded_ms, since, new.id)
+                await keep_standing(writer, found)
         writer.index.put(new)
-        if not same:
-            _settle(writer, new, inside)
-            writer.told(told)
+        writer.chronicle.put(Version(since, new))
+        settled(writer, found, told)
         return new
 
     return await writer.between_batches(change)  # type: ignore[no-any-return]
 
 
-def _settle(writer: Writer, fence: Geofence, inside: list[int]) -> None:
-    writer.presence.leave(fence.id)
-    sight = writer.presence.sight(fence.quality == "all")
-    for asset in inside:
-        sight.inside[asset] = sight.inside.get(asset, frozenset()) | {fence.id}
+def _described(fence: Geofence) -> tuple[int, int, str, list[str], dict[str, Any]]:
+    return fence.id, fence.version, fence.name, list(fence.tags), fence.attributes
 
 
 async def delete(writer: Writer, fence_id: int) -> None:
@@ -171,16 +175,16 @@ async def delete(writer: Writer, fence_id: int) -> None:
 
     async def change(writer: Writer) -> None:
         fence, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
-        newest = writer.presence.sight(fence.quality == "all").newest
-        found = [_happening(EXIT, asset, fence, newest, DELETED) for asset in writer.presence.assets_inside(fence_id)]
-        told = writer.tell(found, recorded_ms)
+        found = ended(writer.presence, fence, FENCE_DELETED)
         with translated():
             async with connection.transaction():
                 await connection.execute(sql("close_geofence_version"), fence_id, fence.version, writer.batch + 1)
                 await connection.execute(sql("delete_geofence"), fence_id)
+                told = writer.tell([happening_of(each) for each in found if each.kind is not None], recorded_ms)
                 await writer.journal.record(recorded_ms, told.rows)
+                await keep_standing(writer, found)
         writer.index.remove(fence_id)
-        writer.presence.leave(fence_id)
-        writer.told(told)
+        writer.chronicle.remove(fence_id)
+        settled(writer, found, told)
 
     await writer.between_batches(change)

@@ -11,12 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from tracker.domain.batch import DEGREE, Columns, Mask, to_course, to_units
-from tracker.domain.fix import CLOCK_AHEAD_AFTER_MS, POOR_ACCURACY_OVER_M, Flag
+from tracker.domain.batch import DEGREE, Columns, Floats, Mask, to_course, to_units
+from tracker.domain.fix import CLOCK_AHEAD_AFTER_MS, Flag
 from tracker.domain.fleet import Fleet
 from tracker.domain.geofence import FenceIndex
-from tracker.domain.presence import Judgement, Presence, judge
+from tracker.domain.judge import judge
+from tracker.domain.presence import Judgement, Presence
+from tracker.pipeline.findings import findings
 from tracker.pipeline.stream import Lane, Source
+from tracker.store.journal import Findings
 from tracker.wire.device import Fix, Fixes
 from tracker.wire.frames import UNTIMED, Decoded, Observations, Refusal, decode, observations
 
@@ -51,6 +54,7 @@ class Prepared:
     cursors: dict[Lane, tuple[int, int]]  # lane -> (last number, numbers skipped)
     rejected: list[Rejected]
     replies: dict[Source, Reply]
+    findings: Findings
 
     @property
     def changes_nothing(self) -> bool:
@@ -143,12 +147,12 @@ def _stamp(times_ms: np.ndarray, devices: np.ndarray, clock: Clock, now_ms: int)
         times_ms[i] = clock.stamp(int(devices[i]), now_ms)
 
 
-def _flags(seen: Observations, standby: Mask, now_ms: int) -> np.ndarray:
+def _flags(seen: Observations, standby: Mask, max_accuracy_m: Floats, now_ms: int) -> np.ndarray:
     """Why each fix decides nothing; 0 for a trusted one."""
     zero = (np.abs(seen.lon) <= 0.5 / DEGREE) & (np.abs(seen.lat) <= 0.5 / DEGREE)  # what will be stored as 0
     flags = np.where(zero, int(Flag.ZERO_ISLAND), 0)
     flags |= np.where(
-        seen.accuracy_m > POOR_ACCURACY_OVER_M, int(Flag.POOR_ACCURACY), 0
+        seen.accuracy_m > max_accuracy_m, int(Flag.POOR_ACCURACY), 0
     )  # NaN compares false: not known is not poor
     flags |= np.where(seen.time_ms > now_ms + CLOCK_AHEAD_AFTER_MS, int(Flag.CLOCK_AHEAD), 0)
     flags |= np.where(standby, int(Flag.STANDBY), 0)
@@ -169,7 +173,8 @@ def _columns(gathered: _Gathered, fleet: Fleet, clock: Clock, now_ms: int) -> tu
     keep = np.ones(len(gathered.fixes), dtype=np.bool_)
     keep[list(refused)] = False
     _stamp(seen.time_ms, device, clock, now_ms)
-    flags = _flags(seen, standby, now_ms)
+    max_accuracy_m = np.repeat(fleet.limits([each.asset for each in devices])[1], counts)
+    flags = _flags(seen, standby, max_accuracy_m, now_ms)
     attributes = None
     if seen.attributes is not None:
         attributes = [value for value, kept in zip(seen.attributes, keep.tolist(), strict=True) if kept]
@@ -227,8 +232,17 @@ def prepare(
     columns, refused = _columns(gathered, fleet, clock, now_ms)
     if len(columns):
         presence.reserve(int(columns.asset.max()))
-    judgement = judge(presence, index, columns, number)
+    assets, which = np.unique(columns.asset, return_inverse=True)
+    max_speed_mps = fleet.limits(assets.tolist())[0][which]
+    judgement = judge(presence, index, columns, number, matches=fleet.judged_by, max_speed_mps=max_speed_mps)
     presence.apply(judgement)
     return Prepared(
-        number, now_ms, columns, judgement, gathered.cursors, _rejected(gathered, refused), gathered.replies
+        number,
+        now_ms,
+        columns,
+        judgement,
+        gathered.cursors,
+        _rejected(gathered, refused),
+        gathered.replies,
+        findings(judgement, columns, presence),
     )

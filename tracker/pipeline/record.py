@@ -4,22 +4,34 @@ open.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from tracker.domain.batch import Columns
 from tracker.domain.fleet import Fleet
 from tracker.domain.geofence import FenceIndex, Geofence
-from tracker.domain.presence import ENTER, EXIT, Judgement
+from tracker.domain.presence import ABSENT, CROSS, DWELL, ENTER, EXIT, SPEEDING, Crossed, Judgement
 from tracker.store.journal import EventRows
 from tracker.wire.events import Event, event_of
 from tracker.wire.times import to_datetime
 
-TYPES = {ENTER: "geofence.enter", EXIT: "geofence.exit"}
+TYPES = {
+    EXIT: "geofence.exit",
+    ENTER: "geofence.enter",
+    CROSS: "geofence.cross",
+    DWELL: "geofence.dwell",
+    SPEEDING: "geofence.speeding",
+    ABSENT: "geofence.absent",
+}
+KINDS = {name: kind for kind, name in TYPES.items()}
+
+EVENT_COLUMNS: Final = 18  # that record_events takes
+
+Status = Literal["live", "late", "revised", "retracted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event before it has a place in the feed. lon, lat in 1e-7 degrees."""
+    """An event before it has a place in the feed. Places in 1e-7 degrees."""
 
     kind: int
     asset: int
@@ -30,6 +42,9 @@ class Happening:
     lat: int | None
     initial: bool = False
     cause: str | None = None
+    crossed: Crossed | None = None
+    status: Status = "live"
+    revises: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +61,13 @@ def happenings(judgement: Judgement, columns: Columns, index: FenceIndex) -> lis
     found = judgement.transitions
     row = found.row
     return [
-        Happening(kind, asset, index.fences[fence], device, time_ms, lon, lat, initial)
-        for kind, fence, initial, asset, device, time_ms, lon, lat in zip(
+        Happening(kind, asset, index.fences[fence], device, time_ms, lon, lat, initial, cause, crossed)
+        for kind, fence, initial, cause, crossed, asset, device, time_ms, lon, lat in zip(
             found.kind.tolist(),
             found.fence.tolist(),
             found.initial.tolist(),
+            found.cause,
+            found.crossed,
             columns.asset[row].tolist(),
             columns.device[row].tolist(),
             columns.time_ms[row].tolist(),
@@ -62,8 +79,10 @@ def happenings(judgement: Judgement, columns: Columns, index: FenceIndex) -> lis
 
 
 def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_ms: int) -> Record:
-    """Number the happenings from after_id + 1 on and pair them into visits."""
-    events: list[list[object]] = [[] for _ in range(13)]
+    """Number the happenings from after_id + 1 on and pair those that are told at once into visits; visits that are
+    revised are written by whoever judged again.
+    """
+    events: list[list[object]] = [[] for _ in range(EVENT_COLUMNS)]
     shown = []
     for event_id, happening in enumerate(found, after_id + 1):
         row = _event(event_id, happening, fleet)
@@ -77,9 +96,11 @@ def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_
 def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
     """The columns of one event, in the order that record_events takes them."""
     asset = fleet.assets.get(happening.asset)
+    crossed = happening.crossed
     return {
         "id": event_id,
         "type": TYPES[happening.kind],
+        "status": happening.status,
         "asset": happening.asset,
         "asset_name": asset.name if asset is not None else "",
         "geofence": happening.fence.id,
@@ -91,6 +112,10 @@ def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
         "lat": happening.lat,
         "initial": happening.initial,
         "cause": happening.cause,
+        "revises": happening.revises,
+        "crossed_ms": None if crossed is None else crossed.time_ms,
+        "crossed_lon": None if crossed is None else crossed.lon,
+        "crossed_lat": None if crossed is None else crossed.lat,
     }
 
 
@@ -98,11 +123,9 @@ def _shown(row: dict[str, Any], recorded_ms: int) -> Event:
     return event_of(
         {
             **row,
-            "status": "live",
             "fix_time": to_datetime(row["time_ms"]),
             "recorded_at": to_datetime(recorded_ms),
-            "revises": None,
-            "crossed_at": None,
+            "crossed_at": None if row["crossed_ms"] is None else to_datetime(row["crossed_ms"]),
         }
     )
 
@@ -113,16 +136,18 @@ def _visits(found: Sequence[Happening], after_id: int) -> tuple[tuple[list[objec
     opened: tuple[list[object], ...] = ([], [], [], [], [], [], [], [])
     began: dict[tuple[int, int], int] = {}
     for event_id, happening in enumerate(found, after_id + 1):
+        if happening.status != "live":
+            continue
         pair = (happening.asset, happening.fence.id)
         if happening.kind == ENTER:
             began[pair] = len(opened[0])
             values = (*pair, happening.fence.version, happening.time_ms, event_id, happening.initial, None, None)
             for column, value in zip(opened, values, strict=True):
                 column.append(value)
-        elif pair in began:
+        elif happening.kind == EXIT and pair in began:
             position = began.pop(pair)
             opened[6][position], opened[7][position] = happening.time_ms, event_id
-        else:
+        elif happening.kind == EXIT:
             for column, value in zip(closed, (*pair, happening.time_ms, event_id), strict=True):
                 column.append(value)
     return closed, opened

@@ -7,9 +7,9 @@ import asyncio
 import io
 import logging
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import numpy as np
 
@@ -78,6 +78,19 @@ class EventRows:
         return bool(self.events[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The argument of record_findings: objects with the names that it takes."""
+
+    doubts: Sequence[Mapping[str, int]] = ()
+    late: Sequence[Mapping[str, int]] = ()
+    standing: Sequence[Mapping[str, Any]] = ()
+    checkpoints: Sequence[Mapping[str, Any]] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.doubts or self.late or self.standing or self.checkpoints)
+
+
 def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Cursors) -> bytes:
     """The batch as a binary COPY of the table `journal`."""
     order = np.argsort(columns.asset & (BUCKETS - 1), kind="stable")
@@ -129,6 +142,9 @@ def _row(
     )
 
 
+NOTHING_FOUND: Final = Findings()
+
+
 class Journal:
     """The connection that holds the writer's lock and runs the batch transactions. A lost connection is a lost lock."""
 
@@ -172,18 +188,26 @@ class Journal:
             connection.terminate()
 
     async def commit(
-        self, rows: bytes, recorded_ms: int, number: int, events: EventRows, rejects: Sequence[Sequence[object]]
+        self,
+        rows: bytes,
+        recorded_ms: int,
+        number: int,
+        events: EventRows,
+        rejects: Sequence[Sequence[object]],
+        findings: Findings = NOTHING_FOUND,
     ) -> None:
         """Make one batch durable: all of it or nothing."""
         with translated():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                if not events and not rejects:
+                if not events and not rejects and not findings:
                     await self._copy(rows)  # one statement is a transaction of its own, two round trips cheaper
                     return
                 async with self.connection.transaction():
                     await self._copy(rows)
                     if events:
                         await self._record(recorded_ms, number, events)
+                    if findings:
+                        await self.connection.execute(sql("record_findings"), number, asdict(findings))
                     if rejects:
                         await self.connection.execute(sql("record_rejects"), *zip(*rejects, strict=True), recorded_ms)
 
@@ -191,6 +215,11 @@ class Journal:
         """Events that no batch brought about, within the caller's transaction."""
         if events:
             await self._record(recorded_ms, None, events)
+
+    async def record_findings(self, findings: Findings) -> None:
+        """States that no batch brought about, within the caller's transaction."""
+        if findings:
+            await self.connection.execute(sql("record_findings"), 0, asdict(findings))
 
     async def _record(self, recorded_ms: int, number: int | None, events: EventRows) -> None:
         await self.connection.execute(

@@ -6,16 +6,18 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fleet import Asset, Device, Fleet
-from tracker.domain.geofence import Geofence
+from tracker.domain.geofence import Geofence, Version
 from tracker.domain.presence import Newest, Presence
-from tracker.domain.shape import Circle, Shape
+from tracker.domain.shape import from_wkb
 from tracker.store.database import Connection, Record, translated
+from tracker.store.fleet import asset_of
 from tracker.store.sql import sql
+from tracker.store.states import standing_from
+from tracker.wire.rules import rule_of
 from tracker.wire.times import to_ms
 
 LOAD_TIMEOUT_S: Final = 120.0
@@ -30,9 +32,11 @@ class Snapshot:
     streams: dict[int, int]  # stream -> last durable number, of the streams with entries in the journal
     presence: Presence
     positions: tuple[Ints, Columns]  # newest trusted fix of each asset
-    fences: list[Geofence] = field(default_factory=list)
+    fences: list[Version] = field(default_factory=list)  # in force
     assets: list[Asset] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
+    late: set[int] = field(default_factory=set)  # assets to be judged again
+    earlier: list[Version] = field(default_factory=list)  # of the geofences that are there
 
 
 async def load(connection: Connection) -> Snapshot:
@@ -41,22 +45,42 @@ async def load(connection: Connection) -> Snapshot:
         async with asyncio.timeout(LOAD_TIMEOUT_S), connection.transaction(isolation="repeatable_read", readonly=True):
             feed = await connection.fetchrow(sql("load_positions_in_feed"))
             streams = {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))}
-            fences = [fence_of(row) for row in await connection.fetch(sql("load_geofences"))]
+            current = [
+                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("load_geofences"))
+            ]
+            fences = [version.fence for version in current]
             newest = _newest(
                 await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest"))
             )
-            presence = _presence(newest, await connection.fetch(sql("load_open_visits")), fences)
-            trusted = [row for row in newest[True].values() if row["device"] is not None]
-            assets = [
-                Asset(row["id"], row["name"], frozenset(row["tags"]), row["attributes"], row["active_device"])
-                for row in await connection.fetch(sql("load_assets"))
+            presence = _presence(
+                newest,
+                await connection.fetch(sql("load_open_visits")),
+                await connection.fetch(sql("load_standing")),
+                {fence.id: fence for fence in fences},
+            )
+            late = {row["asset"] for row in await connection.fetch(sql("load_late"))}
+            earlier = [
+                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("earlier_versions"))
             ]
+            trusted = [row for row in newest[True].values() if row["device"] is not None]
+            assets = [asset_of(row) for row in await connection.fetch(sql("load_assets"))]
             devices = [
                 Device(row["id"], row["name"], row["asset"], row["config"])
                 for row in await connection.fetch(sql("load_devices"))
             ]
     assert feed is not None
-    return Snapshot(feed["batch"], feed["event"], streams, presence, latest_columns(trusted), fences, assets, devices)
+    return Snapshot(
+        feed["batch"],
+        feed["event"],
+        streams,
+        presence,
+        latest_columns(trusted),
+        current,
+        assets,
+        devices,
+        late,
+        earlier,
+    )
 
 
 def restore_fleet(fleet: Fleet, snapshot: Snapshot) -> None:
@@ -66,53 +90,42 @@ def restore_fleet(fleet: Fleet, snapshot: Snapshot) -> None:
     fleet.version += 1
 
 
-def shape_of(geom: bytes, radius_m: float | None) -> Shape:
-    """A stored geometry; it was valid when it was stored."""
-    shape = shapely.from_wkb(geom)
-    if radius_m is not None:
-        return Circle(shape.x, shape.y, radius_m)
-    shapely.prepare(shape)
-    return shape
-
-
 def fence_of(row: Record) -> Geofence:
     return Geofence(
         row["id"],
         row["version"],
         row["name"],
-        shape_of(row["geom"], row["radius_m"]),
+        from_wkb(row["geom"], row["radius_m"], row["buffer_m"]),
         row["quality"],
         row["since_batch"],
         tuple(row["tags"]),
         row["attributes"],
+        rule_of(row["options"]),
+        row["options"],
     )
 
 
-def _key(row: dict[str, Any]) -> tuple[int, int, int, int]:
-    return row["time_ms"], row["lon"], row["lat"], -row["batch"]
+_REST: Final = ("alt", "speed", "course", "accuracy")  # the fields that event order looks at after time and place
+
+
+def _key(row: dict[str, Any]) -> tuple[int, ...]:
+    """Greatest: the newest fix; of those equal in time and place the first by the remaining fields, then by batch."""
+    return row["time_ms"], row["lon"], row["lat"], *(-row[name] for name in _REST), -row["batch"]
 
 
 def _newest(filed: list[Record], unfiled: list[Record]) -> dict[bool, dict[int, dict[str, Any]]]:
-    """By "trusted only", by asset: the newest fix in event order; of equal ones the first stored."""
+    """By "trusted only", by asset: the newest fix in event order, with the highest batch of all."""
     found: dict[bool, dict[int, dict[str, Any]]] = {False: {}, True: {}}
 
     def offer(trusted: bool, row: dict[str, Any]) -> None:  # noqa: FBT001 - the key of `found`
-        have = found[trusted].get(row["asset"])
-        if have is None or _key(row) > _key(have):
-            found[trusted][row["asset"]] = row
+        have = found[trusted].get(row["asset"], row)
+        newest = row if _key(row) > _key(have) else have
+        found[trusted][row["asset"]] = {**newest, "seen": max(row["seen"], have["seen"])}
 
     for record in filed:
         row = dict(record)
-        offer(
-            False,
-            {
-                "asset": row["asset"],
-                "time_ms": to_ms(row["any_time"]),
-                "lon": row["any_lon"],
-                "lat": row["any_lat"],
-                "batch": row["any_batch"],
-            },
-        )
+        every = {name.removeprefix("any_"): value for name, value in row.items() if name.startswith("any_")}
+        offer(False, {"asset": row["asset"], **every, "time_ms": to_ms(row["any_time"])})
         if row["time"] is not None:
             offer(True, {**row, "time_ms": to_ms(row["time"])})
     for record in unfiled:
@@ -126,23 +139,33 @@ def _newest(filed: list[Record], unfiled: list[Record]) -> dict[bool, dict[int, 
 def _fill(newest: Newest, rows: dict[int, dict[str, Any]]) -> None:
     newest.reserve(max(rows, default=0))
     asset = np.fromiter(rows, dtype=np.int64, count=len(rows))
-    for name in ("time_ms", "lon", "lat", "batch"):
+    for name in ("time_ms", "lon", "lat", *_REST, "batch", "seen"):
         getattr(newest, name)[asset] = [row[name] for row in rows.values()]
 
 
 def _presence(
-    newest: dict[bool, dict[int, dict[str, Any]]], open_visits: list[Record], fences: list[Geofence]
+    newest: dict[bool, dict[int, dict[str, Any]]],
+    open_visits: list[Record],
+    standing: list[Record],
+    fences: dict[int, Geofence],
 ) -> Presence:
     presence = Presence()
     presence.reserve(max([*newest[False], *newest[True], 0]))
     _fill(presence.trusted.newest, newest[True])
     _fill(presence.every.newest, newest[False])
-    judges_every_fix = {fence.id: fence.quality == "all" for fence in fences}
-    inside: dict[bool, dict[int, set[int]]] = {False: {}, True: {}}
     for row in open_visits:
-        inside[judges_every_fix[row["geofence"]]].setdefault(row["asset"], set()).add(row["geofence"])
-    for every, assets in inside.items():
-        presence.sight(every).inside = {asset: frozenset(members) for asset, members in assets.items()}
+        fence = fences[row["geofence"]]
+        if fence.rule.plain:
+            sight = presence.sight(fence.quality == "all")
+            sight.inside.setdefault(row["asset"], {})[fence.id] = to_ms(row["enter_time"])
+    for row in standing:
+        state = standing_from(row["state"])
+        for sight, entries in ((presence.trusted, state.trusted), (presence.every, state.every)):
+            sight.put_entries(row["asset"], {fence: entry for fence, entry in entries.items() if fence in fences})
+        if state.suspect is not None:
+            presence.suspects[row["asset"]] = state.suspect
+        if state.doubted is not None:
+            presence.doubted[row["asset"]] = state.doubted
     return presence
 
 

@@ -32,6 +32,8 @@ class Event(Struct, frozen=True):
     cause: str | UnsetType = UNSET
     revises: str | UnsetType = UNSET
     crossed_at: str | UnsetType = UNSET
+    crossed_lon: float | UnsetType = UNSET
+    crossed_lat: float | UnsetType = UNSET
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
@@ -52,4 +54,6 @@ def event_of(row: Mapping[str, Any]) -> Event:
         cause=UNSET if row["cause"] is None else row["cause"],
         revises=UNSET if row["revises"] is None else ids.public_id(ids.EVENT, row["revises"]),
         crossed_at=UNSET if row["crossed_at"] is None else rfc3339(row["crossed_at"]),
+        crossed_lon=UNSET if row["crossed_lon"] is None else row["crossed_lon"] / 1e7,
+        crossed_lat=UNSET if row["crossed_lat"] is None else row["crossed_lat"] / 1e7,
     )

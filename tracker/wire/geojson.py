@@ -1,58 +1,23 @@
-"""GeoJSON of geofences, in and out: typed rings come in, so that nothing untrusted reaches a native parser as text."""
+"""Geofences as GeoJSON features, in and out: their properties are here, their geometries in wire.geometry."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-import shapely
 from msgspec import UNSET, Struct, UnsetType
 
-from tracker.domain.geofence import Geofence, Quality
-from tracker.domain.shape import Circle, Shape, circle, polygon
-from tracker.errors import InvalidField, InvalidGeometry
+from tracker.domain.geofence import Geofence, Quality, Rule
+from tracker.domain.shape import Circle, Corridor
+from tracker.errors import InvalidField
 from tracker.wire import ids
+from tracker.wire.geometry import Geometry, geometry_json
 from tracker.wire.jsonb import fault
+from tracker.wire.rules import NAMES, options_of, rule_of
 
 MAX_NAME_LENGTH: Final = 200
 MAX_TAGS: Final = 50
 MAX_ATTRIBUTES_BYTES: Final = 16 * 1024
 
-# Options that other versions of a geofence have; taking them in silence would make a fence that does not do what it
-# says.
-NOT_YET: Final = frozenset(
-    {
-        "accuracy",
-        "altitude_m",
-        "assets",
-        "buffer_m",
-        "confirm_fixes",
-        "confirm_s",
-        "cross",
-        "dwell_after_s",
-        "edge",
-        "exit_margin_m",
-        "max_gap_s",
-        "over_for_s",
-        "schedule",
-        "speed_limit_mps",
-    }
-)
-
-Position = list[float]
-
-
-class Polygon(Struct, tag="Polygon"):
-    coordinates: list[list[Position]]
-
-
-class MultiPolygon(Struct, tag="MultiPolygon"):
-    coordinates: list[list[list[Position]]]
-
-
-class Point(Struct, tag="Point"):
-    coordinates: Position
-
-
-Geometry = Polygon | MultiPolygon | Point
+_KNOWN: Final = frozenset({"name", "tags", "quality", "radius_m", "buffer_m"}) | NAMES
 
 
 class Feature(Struct, tag="Feature"):
@@ -81,37 +46,27 @@ class Properties(Struct):
     tags: list[str] = []
     quality: Quality = "trusted"
     radius_m: float | None = None
+    buffer_m: float | None = None
 
 
-def shape_of(geometry: Geometry | None, properties: Properties) -> Shape:
-    """The checked shape.
-
-    Raises:
-        InvalidGeometry: with the place of the fault.
+class Wishes(NamedTuple):
+    """A geofence's properties: those known to us, the crossing model's and the options it was made from, the caller's
+    own.
     """
-    if geometry is None:
-        raise InvalidGeometry("geometry is missing", field="geometry")
-    if isinstance(geometry, Point):
-        return circle(geometry.coordinates, properties.radius_m)
-    if properties.radius_m is not None:
-        raise InvalidField("properties.radius_m belongs to a Point", field="properties.radius_m")
-    if isinstance(geometry, Polygon):
-        return polygon([geometry.coordinates])
-    parts = geometry.coordinates
-    return polygon(parts, "geometry.coordinates[0]" if len(parts) == 1 else "geometry.coordinates")
+
+    known: Properties
+    rule: Rule
+    options: dict[str, Any]
+    own: dict[str, Any]
 
 
-def properties_of(raw: dict[str, Any] | None) -> tuple[Properties, dict[str, Any]]:
-    """The known properties, and the caller's own.
+def properties_of(raw: dict[str, Any] | None) -> Wishes:
+    """What the properties of a geofence ask for.
 
     Raises:
         InvalidField
     """
     given = raw or {}
-    for name in sorted(NOT_YET & given.keys()):
-        raise InvalidField(
-            f"properties.{name} is an option that this version does not have; leave it out", field=f"properties.{name}"
-        )
     try:
         known = msgspec.convert(given, Properties)
     except msgspec.ValidationError as error:
@@ -120,14 +75,15 @@ def properties_of(raw: dict[str, Any] | None) -> tuple[Properties, dict[str, Any
             f"properties.{where}: {str(error).partition(' - at')[0].replace('`', '')}", field=f"properties.{where}"
         ) from None
     _check_texts(known)
-    own = {name: value for name, value in given.items() if name not in Properties.__struct_fields__}
+    options = options_of(given)
+    own = {name: value for name, value in given.items() if name not in _KNOWN}
     encoded = msgspec.json.encode(own)
     if len(encoded) > MAX_ATTRIBUTES_BYTES:
         raise InvalidField(f"properties take more than {MAX_ATTRIBUTES_BYTES // 1024} KiB", field="properties")
     wrong = fault(own, encoded)
     if wrong is not None:
         raise InvalidField(f"properties {wrong}", field="properties")
-    return known, own
+    return Wishes(known, rule_of(options), options, own)
 
 
 def _check_texts(known: Properties) -> None:
@@ -140,17 +96,11 @@ def _check_texts(known: Properties) -> None:
             raise InvalidField(f"properties.{name} must not contain the character NUL", field=f"properties.{name}")
 
 
-def geometry_json(shape: Shape) -> dict[str, Any]:
-    """GeoJSON of a shape, its coordinates as they were given."""
-    if isinstance(shape, Circle):
-        return {"type": "Point", "coordinates": [shape.lon, shape.lat]}
-    return dict(shapely.geometry.mapping(shape))
-
-
 def feature_json(fence: Geofence) -> dict[str, Any]:
     """A geofence as GeoJSON Feature."""
     properties: dict[str, Any] = {
         **fence.attributes,
+        **fence.options,
         "name": fence.name,
         "tags": list(fence.tags),
         "quality": fence.quality,
@@ -158,6 +108,8 @@ def feature_json(fence: Geofence) -> dict[str, Any]:
     }
     if isinstance(fence.shape, Circle):
         properties["radius_m"] = fence.shape.radius_m
+    if isinstance(fence.shape, Corridor):
+        properties["buffer_m"] = fence.shape.buffer_m
     return {
         "type": "Feature",
         "id": ids.public_id(ids.GEOFENCE, fence.id),

@@ -1,0 +1,93 @@
+"""The versions of the geofences that are there: which of them judges what was stored in a batch."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import numpy as np
+import shapely
+
+from tracker.domain.batch import Floats
+from tracker.domain.geofence import FenceIndex, Geofence, Version
+from tracker.domain.shape import boxes
+
+
+class Chronicle:
+    """Current and earlier versions. Owned by the writer, changed with its index; whoever judges again reads a
+    `copy`.
+    """
+
+    def __init__(self, index: FenceIndex, versions: Iterable[Version] = ()) -> None:
+        self._index = index
+        self._versions: dict[int, list[Version]] = {}
+        self._earlier: tuple[shapely.STRtree | None, list[int]] | None = None
+        for version in versions:
+            self.put(version)
+
+    def put(self, version: Version) -> None:
+        """A new version, which is in force from its batch on; versions of one geofence come in any order."""
+        mine = self._versions.setdefault(version.fence.id, [])
+        mine.append(version)
+        mine.sort(key=lambda each: each.from_batch)
+        self._earlier = None
+
+    def remove(self, fence_id: int) -> None:
+        self._versions.pop(fence_id, None)
+        self._earlier = None
+
+    def rename(self, fence: Geofence) -> None:
+        """The current version with another name, tags or attributes."""
+        mine = self._versions[fence.id]
+        mine[-1] = Version(mine[-1].from_batch, fence)
+
+    def current(self, fence_id: int) -> Geofence | None:
+        mine = self._versions.get(fence_id)
+        return mine[-1].fence if mine else None
+
+    def versions(self, fence_id: int) -> list[Version]:
+        """All of a geofence that is there, ascending."""
+        return self._versions[fence_id]
+
+    def version(self, fence_id: int, batch: int) -> Geofence | None:
+        """The version that judges what is stored in a batch; None before the first."""
+        mine = self._versions.get(fence_id, [])
+        place = bisect_right(mine, batch, key=lambda each: each.from_batch)
+        return mine[place - 1].fence if place else None
+
+    def with_filter(self) -> list[int]:
+        """The geofences of which some version judges certain assets only."""
+        return [n for n, mine in self._versions.items() if any(each.fence.rule.assets is not None for each in mine)]
+
+    def changed_at(self, fence_ids: Iterable[int]) -> list[int]:
+        """The batches from which on some of these geofences judge, or judge otherwise, ascending."""
+        return sorted({each.from_batch for number in fence_ids for each in self._versions.get(number, ())})
+
+    def at(self, fence_ids: Iterable[int], batch: int) -> FenceIndex:
+        """An index of those of these geofences that judge what is stored in a batch."""
+        found = (self.version(number, batch) for number in fence_ids)
+        return FenceIndex((fence for fence in found if fence is not None), partial=True)
+
+    def near(self, lon: Floats, lat: Floats) -> set[int]:
+        """The geofences of which some version may hold one of the places, or be touched by a chord between two of them.
+
+        Args:
+            lon, lat: degrees, (n,), in event order.
+        """
+        found = self._index.near(lon, lat)
+        tree, numbers = self._earlier_tree()
+        if tree is not None and len(lon):
+            west, south, east, north = lon.min(), lat.min(), lon.max(), lat.max()
+            found |= {numbers[i] for i in tree.query(shapely.box(west, south, east, north)).tolist()}
+        return found
+
+    def _earlier_tree(self) -> tuple[shapely.STRtree | None, list[int]]:
+        if self._earlier is None:
+            parts = [
+                (version.fence.id, box)
+                for mine in self._versions.values()
+                for version in mine[:-1]
+                for box in boxes(version.fence.shape)
+            ]
+            corners = np.array([box for _, box in parts], dtype=np.float64).reshape(-1, 4)
+            tree = shapely.STRtree(shapely.box(*corners.T)) if parts else None
+            self._earlier = tree, [number for number, _ in parts]
+        return self._earlier

@@ -1,0 +1,360 @@
+"""One asset judged over a stretch of its stored fixes: the same engine as for live batches, from a state to a state.
+
+A stretch may hold fixes that were stored at different times, so that different versions of a geofence judge them; it
+is cut where that changes, where a change of a geofence has its place, and where a state is to be kept.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.domain.batch import DEGREE, Columns, Ints, Mask
+from tracker.domain.chronicle import Chronicle
+from tracker.domain.crossing import Emission, Matches
+from tracker.domain.fix import MAX_SPEED_MPS, Flag
+from tracker.domain.geofence import Geofence
+from tracker.domain.judge import equal_to_previous, see, with_doubts
+from tracker.domain.presence import AssetState, Crossed, LastFix, Presence, Sight, SightState
+from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
+
+_IT: Final = 0  # the number of the only asset in a presence of its own
+_ONLY: Final = np.array([_IT])
+
+FullKey = tuple[int, int, int, int, int, int, int, int]  # time_ms, lon, lat, alt, speed, course, accuracy, batch
+
+
+class Turning(NamedTuple):
+    """The place of a change: right after the fix with this key. geofence 0: of the asset's tags."""
+
+    key: FullKey
+    batch: int
+    geofence: int
+
+
+class Tags(NamedTuple):
+    """The tags of an asset for what was stored from a batch on."""
+
+    from_batch: int
+    tags: frozenset[str]
+
+
+class Fact(NamedTuple):
+    """A transition of the asset, as it is told."""
+
+    kind: int
+    fence: Geofence
+    time_ms: int
+    lon: int
+    lat: int
+    device: int | None
+    initial: bool
+    cause: str | None
+    crossed: Crossed | None
+
+
+class _Told(NamedTuple):
+    """A fact and its place among others of the asset: what a change brought about comes after what its fix did."""
+
+    place: tuple[int, ...]
+    fact: Fact
+
+
+@dataclass(slots=True)
+class _Group:
+    """Geofences that see the same fixes of a stretch. turned: those that changed in it, and the batch of the last
+    change.
+    """
+
+    since: int
+    fences: list[int]
+    turnings: list[Turning]
+    turned: dict[int, int] = field(default_factory=dict)
+    was_every: dict[int, bool] = field(default_factory=dict)  # where what was known before stood
+
+
+def key_of(fix: LastFix | None) -> FullKey | None:
+    """The place of a fix in event order, whole."""
+    if fix is None:
+        return None
+    return fix.time_ms, fix.lon, fix.lat, fix.alt, fix.speed, fix.course, fix.accuracy, fix.batch
+
+
+def keys_of(columns: Columns, batch: Ints) -> list[FullKey]:
+    """The places of fixes in event order."""
+    names = ("time_ms", "lon", "lat", "alt", "speed", "course", "accuracy")
+    return list(zip(*(getattr(columns, name).tolist() for name in names), batch.tolist(), strict=True))
+
+
+@dataclass(slots=True)
+class Fold:
+    """Goes on from a state; what it found stands in `facts`, in feed order but for stretches that overlap."""
+
+    chronicle: Chronicle
+    asset: int
+    tags: Sequence[Tags] = ()  # that the asset had, ascending
+    max_speed_mps: float = MAX_SPEED_MPS
+    facts: list[Fact] = field(default_factory=list)
+    _presence: Presence = field(default_factory=Presence)
+
+    def begin(self, state: AssetState) -> None:
+        """Go on from here. What it says of geofences that are no longer there is dropped."""
+        self._presence = Presence()
+        self._presence.put(_IT, known_only(state, self.chronicle))
+
+    @property
+    def state(self) -> AssetState:
+        return self._presence.get(_IT)
+
+    def run(self, columns: Columns, batch: Ints, turnings: Sequence[Turning]) -> NDArray[np.int16]:
+        """Judge fixes of one asset, all after what was judged; returns the doubts of each, (n,).
+
+        Args:
+            columns: (n,) in event order; flags are those that each fix decided alone.
+            batch: (n,) where each is stored.
+            turnings: those with a place from the last judged fix to the last of these, in order.
+        """
+        columns = columns.as_asset(_IT)
+        doubt = self._doubts(columns)
+        trusted = (columns.flags | doubt) == 0
+        found: list[_Told] = []
+        for group in self._groups(self._relevant(columns), batch, turnings):
+            found += self._judge(group, columns, batch, trusted)
+        for sight, rows in zip(self._presence.sights, (np.flatnonzero(trusted), np.arange(len(columns))), strict=True):
+            _move_on(sight, columns, batch, rows)
+        self.facts += [each.fact for each in sorted(found, key=lambda each: each.place)]
+        return doubt
+
+    def _doubts(self, columns: Columns) -> NDArray[np.int16]:
+        """What neighbours bring about; equal fixes share it."""
+        doubt = np.zeros(len(columns), np.int16)
+        own = np.flatnonzero(columns.flags == 0)
+        repeat = equal_to_previous(columns, own)
+        presence, newest = self._presence, self._presence.trusted.newest
+        at = (columns.time_ms[own], columns.lon[own], columns.lat[own])
+        fresh = newest.precedes(columns.asset[own], *at) & ~repeat
+        held_up = presence.doubted.get(_IT)
+        if held_up is not None:
+            like_it = (at[0] == held_up[0]) & (at[1] == held_up[1]) & (at[2] == held_up[2])
+            doubt[own[like_it]] = int(Flag.JUMP)  # which of the flags it was is stored with the first
+            fresh &= ~like_it
+        flags, suspects, doubted = with_doubts(columns, own[fresh], presence, self.max_speed_mps)
+        presence.remember(suspects, doubted)
+        doubt[own[fresh]] = flags
+        first = np.maximum.accumulate(np.where(~repeat, np.arange(len(own)), 0))
+        doubt[own] = doubt[own[first]] if len(own) else doubt[own]
+        return doubt
+
+    def _relevant(self, columns: Columns) -> list[int]:
+        """The geofences that this stretch may concern, whatever their version."""
+        state, newest = self.state, self.state.every.newest
+        lon, lat = columns.lon / DEGREE, columns.lat / DEGREE
+        if newest is not None:
+            lon, lat = np.r_[newest.lon / DEGREE, lon], np.r_[newest.lat / DEGREE, lat]
+        sights = (state.trusted, state.every)
+        known = {fence for sight in sights for table in (sight.inside, sight.entries) for fence in table}
+        return sorted(known | self.chronicle.near(lon, lat))
+
+    def _groups(self, relevant: list[int], batch: Ints, turnings: Sequence[Turning]) -> list[_Group]:
+        """The geofences by which of the fixes they see."""
+        stored = np.unique(batch)
+        groups: dict[tuple[object, ...], _Group] = {}
+        for number in relevant:
+            versions = self.chronicle.versions(number)
+            since = versions[0].from_batch
+            qualities = {each.fence.quality for each in versions}
+            pattern: tuple[object, ...] = (*qualities,)
+            if len(qualities) > 1:
+                pattern = tuple((each.from_batch, each.fence.quality) for each in versions)
+            newest = [sight.newest.batch[_IT] >= since for sight in self._presence.sights]
+            key = (int(np.searchsorted(stored, since)), *newest, *pattern)
+            group = groups.setdefault(key, _Group(since, [], []))
+            group.fences.append(number)
+            group.since = min(since, group.since)
+            group.turnings += [each for each in turnings if each.geofence == number]
+        for group in groups.values():
+            filtered = set(group.fences) & set(self.chronicle.with_filter())
+            group.turnings += [each for each in turnings if each.geofence == 0 and filtered]
+            group.turnings.sort()
+        return list(groups.values())
+
+    def _judge(self, group: _Group, columns: Columns, batch: Ints, trusted: Mask) -> list[_Told]:
+        """What these geofences make of the fixes."""
+        own = self._take_out(group)
+        rows = self._seen_by(group, batch, trusted)
+        rows = rows[~equal_to_previous(columns, rows)]
+        rows = rows[own.trusted.newest.precedes(columns.asset[rows], *_place(columns, rows))]
+        changes = sorted({*self.chronicle.changed_at(group.fences), *(each.from_batch for each in self.tags)})
+        epoch = np.searchsorted(changes, batch[rows], side="right")
+        found: list[_Told] = []
+        start = 0
+        for end, due in _cuts(columns, batch, rows, epoch, group.turnings):
+            if end > start:
+                found += self._see(own.trusted, group, columns, batch, rows[start:end])
+            start = end
+            for turning in due:
+                found += self._turn(own, group, turning)
+        self._put_back(own, group)
+        return found
+
+    def _seen_by(self, group: _Group, batch: Ints, trusted: Mask) -> Ints:
+        """The fixes that were stored while the geofences existed, in a quality that they admitted then."""
+        versions = self.chronicle.versions(group.fences[0])
+        version = np.searchsorted([each.from_batch for each in versions], batch, side="right") - 1
+        takes_all = np.array([each.fence.quality == "all" for each in versions])[np.maximum(version, 0)]
+        return np.flatnonzero((batch >= group.since) & (takes_all | trusted))
+
+    def _take_out(self, group: _Group) -> Presence:
+        """A presence of these geofences alone, with one sight for both qualities."""
+        quality = self.chronicle.versions(group.fences[0])[0].fence.quality
+        shared, own = self._presence.sight(quality == "all"), Presence()
+        fix = shared.newest.get(_IT)
+        if fix is not None and fix.batch >= group.since:
+            own.trusted.newest.put(_IT, fix)
+        own.trusted.newest.seen[_IT] = shared.newest.seen[_IT]
+        mine = set(group.fences)
+        for every, sight in enumerate(self._presence.sights):
+            group.was_every |= dict.fromkeys(
+                mine & {*sight.inside.get(_IT, ()), *sight.entries.get(_IT, ())}, bool(every)
+            )
+            inside, entries = sight.inside.get(_IT, {}), sight.entries.get(_IT, {})
+            own.trusted.put_inside(
+                _IT, own.trusted.inside.get(_IT, {}) | {f: ms for f, ms in inside.items() if f in mine}
+            )
+            own.trusted.put_entries(
+                _IT, own.trusted.entries.get(_IT, {}) | {f: entry for f, entry in entries.items() if f in mine}
+            )
+            sight.put_inside(_IT, {f: ms for f, ms in inside.items() if f not in mine})
+            sight.put_entries(_IT, {f: entry for f, entry in entries.items() if f not in mine})
+        own.every = own.trusted
+        return own
+
+    def _put_back(self, own: Presence, group: _Group) -> None:
+        """Each under the quality of the version that it is at now."""
+        for number in group.fences:
+            fence = self.chronicle.version(number, group.turned[number]) if number in group.turned else None
+            every = (
+                (fence.quality == "all") if fence is not None else group.was_every.get(number, self._is_every(number))
+            )
+            sight = self._presence.sight(every)
+            if number in own.trusted.inside.get(_IT, {}):
+                sight.put_inside(_IT, {**sight.inside.get(_IT, {}), number: own.trusted.inside[_IT][number]})
+            if number in own.trusted.entries.get(_IT, {}):
+                sight.put_entries(_IT, {**sight.entries.get(_IT, {}), number: own.trusted.entries[_IT][number]})
+
+    def _is_every(self, number: int) -> bool:
+        return self.chronicle.versions(number)[-1].fence.quality == "all"
+
+    def _see(self, sight: Sight, group: _Group, columns: Columns, batch: Ints, rows: Ints) -> list[_Told]:
+        at_batch = int(batch[rows[0]])
+        index = self.chronicle.at(group.fences, at_batch)
+        pairs = index.query(columns.lon[rows] / DEGREE, columns.lat[rows] / DEGREE)
+        seen, told = see(columns, rows, sight, index, pairs, batch, self._matches(at_batch))
+        sight.apply(seen)
+        return [_told(columns, row, index.fences[each.fence], each) for row, each in told]
+
+    def _matches(self, batch: int) -> Matches:
+        """Which geofences judged the asset's fixes that were stored in a batch."""
+        tags = next((each.tags for each in reversed(self.tags) if each.from_batch <= batch), frozenset[str]())
+
+        def matches(_it: int, fence: Geofence) -> bool:
+            return fence.rule.assets is None or fence.rule.assets.admits(self.asset, tags)
+
+        return matches
+
+    def _turn(self, own: Presence, group: _Group, turning: Turning) -> list[_Told]:
+        """Ask the version that a change made about the newest fix."""
+        cause = ASSET_CHANGED if turning.geofence == 0 else FENCE_CHANGED
+        numbers = self._filtered(group, turning.batch) if turning.geofence == 0 else [turning.geofence]
+        found = []
+        for number in numbers:
+            old = self.chronicle.version(number, turning.batch - 1)
+            new = self.chronicle.version(number, turning.batch)
+            if old is None or new is None:
+                continue
+            group.turned[number] = turning.batch
+            for each in turned(own, old, new, _ONLY, self._matches(turning.batch), cause):
+                if each.kind is not None:
+                    found.append(_turned_told(each))
+                each.apply(own)
+        return found
+
+    def _filtered(self, group: _Group, batch: int) -> list[int]:
+        """The geofences that judge the asset since a change of its tags, or judge it no longer."""
+        before, after = self._matches(batch - 1), self._matches(batch)
+        versions = (self.chronicle.version(number, batch) for number in group.fences)
+        return [each.id for each in versions if each is not None and before(_IT, each) != after(_IT, each)]
+
+
+def _place(columns: Columns, rows: Ints) -> tuple[Ints, Ints, Ints]:
+    return columns.time_ms[rows], columns.lon[rows], columns.lat[rows]
+
+
+def _cuts(
+    columns: Columns, batch: Ints, rows: Ints, epoch: Ints, turnings: Sequence[Turning]
+) -> list[tuple[int, list[Turning]]]:
+    """Where to stop among the rows: ends of runs that the same versions judge, each with the turnings due there."""
+    ends: dict[int, list[Turning]] = {len(rows): []}
+    for end in (np.flatnonzero(epoch[1:] != epoch[:-1]) + 1).tolist():
+        ends[end] = []
+    if turnings:
+        keys = keys_of(columns.take(rows), batch[rows])
+        for turning in turnings:
+            end = bisect_right(keys, turning.key)
+            ends.setdefault(end, []).append(turning)
+    return sorted(ends.items())
+
+
+def _move_on(sight: Sight, columns: Columns, batch: Ints, rows: Ints) -> None:
+    """Make the last of the rows, the first of those equal to it in time and place, the newest."""
+    if not len(rows):
+        return
+    sight.newest.seen[_IT] = max(int(sight.newest.seen[_IT]), int(batch[rows].max()))
+    last = np.flatnonzero(~equal_to_previous(columns, rows))[-1]
+    row = rows[last : last + 1]
+    if sight.newest.precedes(columns.asset[row], *_place(columns, row))[0]:
+        key = keys_of(columns.take(row), batch[row])[0]
+        sight.newest.put(_IT, LastFix(*key, seen=int(sight.newest.seen[_IT])))
+
+
+def _told(columns: Columns, row: int, fence: Geofence, each: Emission) -> _Told:
+    fact = Fact(
+        each.kind,
+        fence,
+        int(columns.time_ms[row]),
+        int(columns.lon[row]),
+        int(columns.lat[row]),
+        int(columns.device[row]),
+        bool(each.initial),
+        each.cause,
+        each.crossed,
+    )
+    return _Told((*fact[2:5], 0, fact.kind, fence.id), fact)
+
+
+def _turned_told(each: Turned) -> _Told:
+    fact = _fact_of(each)
+    return _Told((*fact[2:5], 1, fact.kind, fact.fence.id), fact)
+
+
+def _fact_of(each: Turned) -> Fact:
+    fix = each.fix
+    assert each.kind is not None
+    assert fix is not None
+    return Fact(each.kind, each.fence, fix.time_ms, fix.lon, fix.lat, None, False, each.cause, None)
+
+
+def known_only(state: AssetState, chronicle: Chronicle) -> AssetState:
+    """A state without what it says of geofences that are no longer there."""
+
+    def kept(sight: SightState) -> SightState:
+        return SightState(
+            sight.newest,
+            {fence: ms for fence, ms in sight.inside.items() if chronicle.current(fence) is not None},
+            {fence: entry for fence, entry in sight.entries.items() if chronicle.current(fence) is not None},
+        )
+
+    return replace(state, trusted=kept(state.trusted), every=kept(state.every))

@@ -1,0 +1,53 @@
+"""What judging found out beside events, as it is stored with the batch: doubts, late assets, states."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from tracker.domain.batch import Columns
+from tracker.domain.presence import Judgement, Presence
+from tracker.store.journal import Findings
+from tracker.store.states import standing_of, state_to_json
+
+CHECKPOINT_EVERY: Final = 1_000  # fixes of an asset: so many are judged again for one that is late
+
+
+def findings(judgement: Judgement, columns: Columns, presence: Presence) -> Findings:
+    """To be called after the judgement was applied; counts the fixes of each asset towards its next checkpoint."""
+    return Findings(
+        _doubts(judgement, columns),
+        [
+            {"asset": asset, "first_ms": first_ms, "last_ms": last_ms}
+            for asset, (first_ms, last_ms) in judgement.late.items()
+        ],
+        [{"asset": asset, "state": standing_of(presence.get(asset))} for asset in sorted(judgement.disturbed())],
+        _checkpoints(columns, presence),
+    )
+
+
+def _doubts(judgement: Judgement, columns: Columns) -> list[dict[str, int]]:
+    return [
+        {
+            "asset": int(columns.asset[row]),
+            "time_ms": int(columns.time_ms[row]),
+            "lon": int(columns.lon[row]),
+            "lat": int(columns.lat[row]),
+            "flags": int(judgement.doubt[row]),
+        }
+        for row in np.flatnonzero(judgement.doubt).tolist()
+    ]
+
+
+def _checkpoints(columns: Columns, presence: Presence) -> list[dict[str, Any]]:
+    asset, fixes = np.unique(columns.asset, return_counts=True)
+    presence.uncounted[asset] += fixes.astype(np.int32)
+    due = asset[presence.uncounted[asset] >= CHECKPOINT_EVERY]
+    presence.uncounted[due] = 0
+    return [checkpoint(presence, number) for number in due.tolist()]
+
+
+def checkpoint(presence: Presence, asset: int) -> dict[str, Any]:
+    """The state of an asset, to begin from when it is judged again."""
+    state = presence.get(asset)
+    assert state.every.newest is not None
+    return {"asset": asset, "time_ms": state.every.newest.time_ms, "state": state_to_json(state)}
