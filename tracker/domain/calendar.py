@@ -4,10 +4,12 @@ What recurs without a COUNT is worked out for the stretch that is asked about; a
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 
+from tracker.domain.batch import Mask
 from tracker.domain.icalendar import Event, Length, Moment, Property, read_events
 from tracker.domain.recurrence import InvalidRule, Recurrence
 from tracker.domain.timezone import DAY_S, LAST_YEAR, Seconds, TimeZone, seconds, time_zone, year_begin_s
@@ -15,6 +17,7 @@ from tracker.errors import InvalidField
 
 MAX_RECURRING: Final = 100  # events
 MAX_OCCURRENCES: Final = 10_000  # in the first year of all recurring events; and of all others, for ever
+MAX_TIMES: Final = 200  # of day, of all recurring events together
 MAX_RECURRING_DAYS: Final = 366
 MAX_COUNTED_YEARS: Final = 300  # that all rules with a COUNT take together: each costs up to half a millisecond
 MIN_LENGTH_S: Final = 60
@@ -29,8 +32,13 @@ class _Removed:
     starts_s: Seconds
     days: Seconds  # since 1970 on the clock: whatever begins then
 
-    def apart(self, starts: Seconds, clock_s: Seconds) -> np.ndarray:
-        return ~(np.isin(starts, self.starts_s) | np.isin(clock_s // DAY_S, self.days))
+    def apart(self, starts: Seconds, clock_s: Seconds) -> Mask:
+        stays = np.ones(len(starts), dtype=np.bool_)
+        if len(self.starts_s):
+            stays &= ~np.isin(starts, self.starts_s)
+        if len(self.days):
+            stays &= ~np.isin(clock_s // DAY_S, self.days)
+        return stays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,50 +135,112 @@ class _Event:
             raise original.refuse("with RANGE is not understood: end the one event by UNTIL and add another")
         return uid.value, original
 
-    def fixed(self, moved: dict[str, list[Property]]) -> Spans:
-        """The occurrences that DTSTART and RDATE name."""
-        length, removed = self._length(), self._removed(moved)
-        spans = []
-        for source in [self._start()[2], *self._event.get("RDATE", [])]:
-            for text in source.value.split(","):
-                begin, slash, end = text.partition("/")
-                clock_s, zone = self._clock(begin, source)
-                starts = zone.instants(clock_s)
-                ends = self._period_end(clock_s, zone, end, source) if slash else _ends(clock_s, zone, length)
-                apart = removed.apart(starts, clock_s)
-                spans.append((starts[apart], ends[apart]))
-        return _joined(spans)
+    def occurrences(self, moved: dict[str, list[Property]]) -> tuple[Spans, _Series | None]:
+        """What DTSTART and RDATE name, and what RRULE names."""
+        start, zone = self._start
+        removed = self._removed(moved)
+        clock_s = np.array([seconds(start.clock)], dtype=np.int64)
+        spans = [(clock_s, zone.instants(clock_s), _ends(clock_s, zone, self._length))]
+        spans += [self._added(source) for source in self._event.get("RDATE", [])]
+        clock_s, starts, ends = (np.concatenate(columns) for columns in zip(*spans, strict=True))
+        stays = removed.apart(starts, clock_s)
+        return (starts[stays], ends[stays]), self._series(removed)
 
-    def series(self, moved: dict[str, list[Property]]) -> _Series | None:
-        """The occurrences that RRULE names."""
+    def _series(self, removed: _Removed) -> _Series | None:
         source = self._one("RRULE")
         if source is None:
             return None
-        start, zone, _ = self._start()
-        length = self._length()
+        start, zone = self._start
         try:
             rule = Recurrence.parse(source.value, start.clock)
         except InvalidRule as error:
             raise source.refuse(str(error)) from None
         if start.whole_day and (rule.frequency == "HOURLY" or rule.times_s.any()):
             raise source.refuse("must not name hours, as DTSTART is a day")
-        if length.days * DAY_S + length.seconds > MAX_RECURRING_DAYS * DAY_S:
+        if self._length.days * DAY_S + self._length.seconds > MAX_RECURRING_DAYS * DAY_S:
             raise source.refuse(f"must not stand in an event that lasts longer than {MAX_RECURRING_DAYS} days")
-        last_clock_s, last_s = self._until(rule.until, source)
-        return _Series(rule, zone, length, self._removed(moved), last_clock_s, last_s)
+        last_clock_s, last_s = _until(rule.until, source)
+        return _Series(rule, zone, self._length, removed, last_clock_s, last_s)
 
-    def _one(self, name: str) -> Property | None:
-        return self._event[name][0] if name in self._event else None
+    def _added(self, source: Property) -> tuple[Seconds, Seconds, Seconds]:
+        """(starts on the clock, starts, ends) that an RDATE names: times, or periods with ends of their own."""
+        periods = [text.partition("/") for text in source.value.split(",")]
+        readings = [self._reading(begin, source) for begin, _, _ in periods]
+        clock_s, starts = np.array([at for at, _ in readings], dtype=np.int64), _instants(readings)
+        ends = _instants([(at + self._length.days * DAY_S, zone) for at, zone in readings]) + self._length.seconds
+        for row, (_, slash, text) in enumerate(periods):
+            if slash:
+                ends[row] = self._period_end(*readings[row], text, source)
+        if (ends - starts < MIN_LENGTH_S).any():
+            raise source.refuse("must have periods of a minute at least")
+        return clock_s, starts, ends
 
-    def _refuse(self, what: str) -> InvalidField:
-        return InvalidField(f"{self._where}, line {self._line}: the event {what}.", field=self._where)
+    def _period_end(self, clock_s: int, zone: TimeZone, text: str, source: Property) -> int:
+        if not text.startswith(("P", "+")):
+            return int(_instants([self._reading(text, source)])[0])
+        length = Length.parse(text, source)
+        return int(_instants([(clock_s + length.days * DAY_S, zone)])[0]) + length.seconds
 
-    def _start(self) -> tuple[Moment, TimeZone, Property]:
+    def _removed(self, moved: dict[str, list[Property]]) -> _Removed:
+        uid = self._one("UID")
+        others = moved.get(uid.value, []) if uid is not None and self._one("RECURRENCE-ID") is None else []
+        times: list[tuple[int, TimeZone]] = []
+        days: list[int] = []
+        for source in [*self._event.get("EXDATE", []), *others]:
+            for text in source.value.split(","):
+                moment = Moment.parse(text, source)
+                if moment.whole_day:
+                    days.append(seconds(moment.clock) // DAY_S)
+                else:
+                    times.append((seconds(moment.clock), self._zone_of(moment, source)))
+        return _Removed(_instants(times), np.array(days, dtype=np.int64))
+
+    @cached_property
+    def _start(self) -> tuple[Moment, TimeZone]:
         source = self._one("DTSTART")
         if source is None:
             raise self._refuse("has no DTSTART")
         moment = Moment.parse(source.value, source)
-        return moment, self._zone_of(moment, source), source
+        return moment, self._zone_of(moment, source)
+
+    @cached_property
+    def _length(self) -> Length:
+        """How long each occurrence lasts."""
+        start, _ = self._start
+        end, duration = self._one("DTEND"), self._one("DURATION")
+        if end is not None and duration is not None:
+            raise duration.refuse("stands beside DTEND: leave one away")
+        if duration is not None:
+            length = Length.parse(duration.value, duration)
+            if start.whole_day and length.seconds:
+                raise duration.refuse("must be in days or weeks, as DTSTART is a day")
+        elif end is not None:
+            length = self._length_to(end)
+        elif start.whole_day:
+            length = Length(1, 0)
+        else:
+            raise self._refuse("has no length: add a DTEND or a DURATION")
+        if length.days * DAY_S + length.seconds < MIN_LENGTH_S:
+            raise self._refuse("must last a minute at least: look at its DTEND or DURATION")
+        return length
+
+    def _length_to(self, end: Property) -> Length:
+        start, zone = self._start
+        begins, ends = (seconds(start.clock), zone), self._reading(end.value, end)
+        if start.whole_day:
+            return Length((ends[0] - begins[0]) // DAY_S, 0)
+        instants = _instants([begins, ends])
+        return Length(0, int(instants[1] - instants[0]))
+
+    def _one(self, name: str) -> Property | None:
+        return self._event[name][0] if name in self._event else None
+
+    def _reading(self, text: str, source: Property) -> tuple[int, TimeZone]:
+        """A start or end on the clock of its zone. It must be a day if DTSTART is."""
+        moment = Moment.parse(text, source)
+        if moment.whole_day != self._start[0].whole_day:
+            raise source.refuse("must have days if DTSTART is a day, and times if it is a time")
+        return seconds(moment.clock), self._zone_of(moment, source)
 
     def _zone_of(self, moment: Moment, source: Property) -> TimeZone:
         if moment.zone is None:
@@ -184,73 +254,8 @@ class _Event:
                 f"has the TZID {moment.zone[:60]!r}: it must be a name of the IANA database such as Europe/Helsinki"
             ) from None
 
-    def _clock(self, text: str, source: Property) -> tuple[Seconds, TimeZone]:
-        """One start or end, which must be a day if DTSTART is, as a column."""
-        moment = Moment.parse(text, source)
-        if moment.whole_day != self._start()[0].whole_day:
-            raise source.refuse("must have days if DTSTART is a day, and times if it is a time")
-        return np.array([seconds(moment.clock)], dtype=np.int64), self._zone_of(moment, source)
-
-    def _length(self) -> Length:
-        """How long each occurrence lasts."""
-        start, zone, _ = self._start()
-        end, duration = self._one("DTEND"), self._one("DURATION")
-        if end is not None and duration is not None:
-            raise duration.refuse("stands beside DTEND: leave one away")
-        if duration is not None:
-            length = Length.parse(duration.value, duration)
-            if start.whole_day and length.seconds:
-                raise duration.refuse("must be in days or weeks, as DTSTART is a day")
-        elif end is not None:
-            length = self._length_to(end, np.array([seconds(start.clock)]), zone, whole_day=start.whole_day)
-        elif start.whole_day:
-            length = Length(1, 0)
-        else:
-            raise self._refuse("has no length: add a DTEND or a DURATION")
-        if length.days * DAY_S + length.seconds < MIN_LENGTH_S:
-            raise self._refuse("must last a minute at least: look at its DTEND or DURATION")
-        return length
-
-    def _length_to(self, end: Property, clock_s: Seconds, zone: TimeZone, *, whole_day: bool) -> Length:
-        end_clock_s, end_zone = self._clock(end.value, end)
-        if whole_day:
-            return Length(int(end_clock_s[0] - clock_s[0]) // DAY_S, 0)
-        return Length(0, int(end_zone.instants(end_clock_s)[0] - zone.instants(clock_s)[0]))
-
-    def _period_end(self, clock_s: Seconds, zone: TimeZone, text: str, source: Property) -> Seconds:
-        """Of an RDATE that has an end or a duration of its own."""
-        if text.startswith(("P", "+")):
-            ends = _ends(clock_s, zone, Length.parse(text, source))
-        else:
-            end_clock_s, end_zone = self._clock(text, source)
-            ends = end_zone.instants(end_clock_s)
-        if (ends - zone.instants(clock_s) < MIN_LENGTH_S).any():
-            raise source.refuse("must have periods of a minute at least")
-        return ends
-
-    def _removed(self, moved: dict[str, list[Property]]) -> _Removed:
-        uid = self._one("UID")
-        others = moved.get(uid.value, []) if uid is not None and self._one("RECURRENCE-ID") is None else []
-        starts, days = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for source in [*self._event.get("EXDATE", []), *others]:
-            for text in source.value.split(","):
-                moment = Moment.parse(text, source)
-                clock_s = np.array([seconds(moment.clock)], dtype=np.int64)
-                if moment.whole_day:
-                    days.append(clock_s // DAY_S)
-                else:
-                    starts.append(self._zone_of(moment, source).instants(clock_s))
-        return _Removed(np.concatenate(starts), np.concatenate(days))
-
-    def _until(self, text: str | None, source: Property) -> tuple[int | None, int | None]:
-        """(the last second on the event's clock, the last instant) at which an occurrence may begin."""
-        if text is None:
-            return None, None
-        moment = Moment.parse(text, source)
-        at_s = seconds(moment.clock)
-        if moment.zone is not None:
-            return None, at_s
-        return at_s + DAY_S - 1 if moment.whole_day else at_s, None
+    def _refuse(self, what: str) -> InvalidField:
+        return InvalidField(f"{self._where}, line {self._line}: the event {what}.", field=self._where)
 
 
 class _Sum:
@@ -262,13 +267,17 @@ class _Sum:
         self._series: list[_Series] = []
         self._occurrences = 0
         self._recurring = 0
+        self._times = 0
         self._years = 0
 
     def add(self, event: _Event, moved: dict[str, list[Property]]) -> None:
-        self._fix(event.fixed(moved))
-        series = event.series(moved)
+        fixed, series = event.occurrences(moved)
+        self._fix(fixed)
         if series is None:
             return
+        self._times += len(series.rule.times_s)
+        if self._times > MAX_TIMES:
+            raise self._refuse(f"must name at most {MAX_TIMES} times of day in all its RRULEs together")
         if series.rule.count is None:
             self._recur(series)
             return
@@ -298,6 +307,27 @@ class _Sum:
 
     def _refuse(self, what: str) -> InvalidField:
         return InvalidField(f"{self._where} {what}.", field=self._where)
+
+
+def _until(text: str | None, source: Property) -> tuple[int | None, int | None]:
+    """(the last second on the event's clock, the last instant) at which an occurrence may begin."""
+    if text is None:
+        return None, None
+    moment = Moment.parse(text, source)
+    at_s = seconds(moment.clock)
+    if moment.zone is not None:
+        return None, at_s
+    return at_s + DAY_S - 1 if moment.whole_day else at_s, None
+
+
+def _instants(readings: list[tuple[int, TimeZone]]) -> Seconds:
+    """The instants that readings of the clocks of several zones mean."""
+    clock_s = np.array([at for at, _ in readings], dtype=np.int64)
+    zones = np.array([id(zone) for _, zone in readings])
+    instants = np.empty_like(clock_s)
+    for zone in {id(zone): zone for _, zone in readings}.values():
+        instants[zones == id(zone)] = zone.instants(clock_s[zones == id(zone)])
+    return instants
 
 
 def _ends(clock_s: Seconds, zone: TimeZone, length: Length) -> Seconds:

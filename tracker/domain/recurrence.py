@@ -6,14 +6,16 @@ for a match until the year 9999.
 """
 
 import re
+from calendar import isleap
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Self
 
 import numpy as np
 from dateutil import rrule
 
-from tracker.domain.timezone import DAY_S, Seconds, seconds
+from tracker.domain.timezone import DAY_S, Seconds, seconds, year_begin_s, year_of
 
 MAX_PER_DAY: Final = 96  # a quarter of an hour apart
 MAX_INTERVAL: Final = 9_999
@@ -35,6 +37,8 @@ _NUMBERS: Final = {
 }
 _FROM_ZERO: Final = {"BYHOUR", "BYMINUTE", "BYSECOND"}
 _PARTS: Final = {"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", *_NUMBERS}
+_Days = tuple[tuple[str, tuple[Any, ...]], ...]  # names and values of dateutil's arguments
+_Kind = tuple[int, bool, bool]
 _ONE_YEAR: Final = 10_000  # an interval after which there is no other year
 
 
@@ -52,7 +56,7 @@ class Recurrence:
     week_start: int
     count: int | None
     until: str | None  # for whoever knows the event's zone
-    days: dict[str, Any]  # what dateutil is asked
+    days: _Days  # what dateutil is asked
     times_s: Seconds  # of each day, sorted
     positions: Seconds | None
 
@@ -86,24 +90,19 @@ class Recurrence:
         if low_s > high_s:
             return np.empty(0, np.int64)
         # A week may lie in two years, and positions are counted in a whole one.
-        first, last = (
-            (np.array([low_s - 7 * DAY_S, high_s + 7 * DAY_S])).astype("datetime64[s]").astype("datetime64[Y]")
+        first, last = year_of(low_s - 7 * DAY_S), year_of(high_s + 7 * DAY_S)
+        days = np.concatenate(
+            [
+                year_begin_s(year) // DAY_S + _days_of(self.days, self.week_start, _kind(year))
+                for year in range(first, last + 1)
+            ]
         )
-        days = np.concatenate([self._days_of(int(year) + 1970) for year in np.arange(first, last + 1).astype(np.int64)])
         times = (days[:, None] * DAY_S + self.times_s).ravel()
         period = self._period(times)
         times = times[(period - self._period(np.array([seconds(self.start)]))) % self.interval == 0]
         if self.positions is not None:
             times = self._at_positions(times)
         return times[(times >= low_s) & (times <= high_s)]
-
-    def _days_of(self, year: int) -> Seconds:
-        """The days of a year, as days since 1970, that the rule's parts select."""
-        if not 1 <= year < _ONE_YEAR:
-            return np.empty(0, np.int64)
-        begin = datetime(year, 1, 1)  # noqa: DTZ001
-        rule = rrule.rrule(rrule.YEARLY, dtstart=begin, interval=_ONE_YEAR, wkst=self.week_start, **self.days)
-        return np.array(list(rule), dtype="datetime64[D]").astype(np.int64)
 
     def _period(self, times: Seconds) -> Seconds:
         """The number of the year, month, week, day or hour that each time lies in."""
@@ -126,6 +125,21 @@ class Recurrence:
         position = np.arange(len(times)) - first[place]
         assert self.positions is not None
         return times[np.isin(position + 1, self.positions) | np.isin(position - size[place], self.positions)]
+
+
+def _kind(year: int) -> _Kind:
+    """What tells the calendars of two years apart: the weekday of their first day, and leap days in and before them."""
+    weekday = (year_begin_s(year) // DAY_S + 3) % 7  # 1970 began on a Thursday
+    return weekday, isleap(year), isleap(year - 1)
+
+
+@lru_cache(maxsize=4096)  # at most 3 kB each
+def _days_of(days: _Days, week_start: int, kind: _Kind) -> Seconds:
+    """The days that these parts select in a year of this kind, counted from 0."""
+    year = next(each for each in range(1972, 2000) if _kind(each) == kind)  # 28 years have every kind
+    begin = datetime(year, 1, 1)  # noqa: DTZ001
+    rule = rrule.rrule(rrule.YEARLY, dtstart=begin, interval=_ONE_YEAR, wkst=week_start, **dict(days))
+    return np.array([(each - begin).days for each in rule], dtype=np.int64)
 
 
 def _parts(text: str) -> dict[str, str]:
@@ -188,9 +202,7 @@ def _check(
         raise InvalidRule("may number the days of BYDAY only if FREQ is MONTHLY or YEARLY, without BYWEEKNO")
 
 
-def _days(
-    frequency: str, numbers: dict[str, list[int]], weekdays: list[tuple[int, int]], start: datetime
-) -> dict[str, Any]:
+def _days(frequency: str, numbers: dict[str, list[int]], weekdays: list[tuple[int, int]], start: datetime) -> _Days:
     """The parts that select days, as dateutil names them, with what the start says where the rule is silent."""
     names = {"BYMONTH": "bymonth", "BYWEEKNO": "byweekno", "BYYEARDAY": "byyearday", "BYMONTHDAY": "bymonthday"}
     days: dict[str, Any] = {ours: numbers[name] for name, ours in names.items() if name in numbers}
@@ -208,7 +220,7 @@ def _days(
         days["byweekday"] = list(range(7))
     if frequency == "MONTHLY":
         days.setdefault("bymonth", list(range(1, 13)))  # days of BYDAY are numbered in months then
-    return days
+    return tuple((name, tuple(values)) for name, values in days.items())
 
 
 def _times_s(frequency: str, numbers: dict[str, list[int]], start: datetime) -> Seconds:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import Ints, Mask
 from tracker.domain.calendar import Calendar
-from tracker.domain.timezone import FIRST_YEAR, LAST_YEAR, Seconds, TimeZone, time_zone, year_begin_s
+from tracker.domain.timezone import FIRST_YEAR, LAST_YEAR, Seconds, TimeZone, time_zone, year_begin_s, year_of
 from tracker.domain.weekly import Weekly
 from tracker.errors import InvalidField
 
@@ -193,7 +193,7 @@ def _zone(raw: Any, where: str) -> TimeZone:
 
 
 def _year_of(time_ms: int) -> int:
-    return int(_years_of(np.array([min(max(time_ms, -(2**62)), 2**62)]))[0])
+    return year_of(time_ms // 1000)
 
 
 def _years_of(time_ms: Ints) -> NDArray[np.int64]:

@@ -76,8 +76,8 @@ class TimeZone:
         """What is known of the years of these times: more each time that is needed."""
         if len(clock_s) == 0:
             return _NO_CHANGES
-        first = _year(int(clock_s.min()) - 2 * DAY_S)
-        last = _year(int(clock_s.max()) + 2 * DAY_S)
+        first = _known_year(int(clock_s.min()) - 2 * DAY_S)
+        last = _known_year(int(clock_s.max()) + 2 * DAY_S)
         known = self._known
         if known is None:
             known = self._known = self._learned(range(first, last + 1))
@@ -141,10 +141,13 @@ def year_begin_s(year: int) -> int:
     return int(np.datetime64(year - 1970, "Y").astype("datetime64[s]").astype(np.int64))
 
 
-def _year(clock_s: int) -> int:
-    """The year of a time on a clock, if it is one of those whose changes are known."""
-    year = int(np.datetime64(clock_s, "s").astype("datetime64[Y]").astype(np.int64)) + 1970
-    return min(max(year, FIRST_YEAR), LAST_YEAR)
+def year_of(clock_s: int) -> int:
+    """The year of a time on any clock."""
+    return int(np.datetime64(clock_s, "s").astype("datetime64[Y]").astype(np.int64)) + 1970
+
+
+def _known_year(clock_s: int) -> int:
+    return min(max(year_of(clock_s), FIRST_YEAR), LAST_YEAR)
 
 
 def _grown(known: range, first: int, last: int) -> range:

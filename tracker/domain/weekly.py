@@ -14,7 +14,7 @@ from tracker.domain.timezone import DAY_S, Seconds, TimeZone
 from tracker.errors import InvalidField
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-MAX_WINDOWS: Final = 100
+MAX_WINDOWS: Final = 50
 
 _WEEK_S: Final = 7 * DAY_S
 _A_MONDAY_S: Final = 4 * DAY_S  # 1970-01-05
