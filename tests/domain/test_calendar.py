@@ -349,3 +349,36 @@ def test_what_is_wrong_with_an_event_is_said_with_its_line(event: str, says: str
 def test_whole_days_know_no_hours(event: str) -> None:
     with pytest.raises(InvalidField, match=r"as DTSTART is a day"):
         schedule("DTSTART;VALUE=DATE:20240701\n" + event, time_zone="UTC")
+
+
+DAILY = ONE + "RRULE:FREQ=DAILY"
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([ONE + "RRULE:FREQ=MONTHLY"] * 101, "at most 100 events that recur"),
+        (
+            [ONE + "RRULE:FREQ=MONTHLY;BYMINUTE=0;BYHOUR=" + ",".join(map(str, range(24)))] * 9,
+            "at most 200 times of day in all its RRULEs together",
+        ),
+        ([ONE + "RRULE:FREQ=DAILY;BYHOUR=1,2,3,4"] * 7, "recur at most 10,000 times a year in all"),
+        ([ONE + "RRULE:FREQ=DAILY;COUNT=3000"] * 4, "at most 10,000 occurrences beside those that recur for ever"),
+        (
+            [ONE + "RRULE:FREQ=YEARLY;COUNT=160"] * 2,
+            "must not count over more than 300 years in all: take UNTIL for COUNT",
+        ),
+    ],
+)
+def test_what_a_calendar_may_be_in_all_is_limited(events: list[str], says: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        schedule(*events)
+    assert says in refused.value.message
+    assert refused.value.message.startswith("properties.schedule.ical must")
+
+
+def test_as_much_as_is_allowed_is_understood() -> None:
+    found = schedule(*[DAILY] * 27, *[ONE] * 700)
+    assert occurrences(found, datetime(2024, 7, 1), datetime(2024, 7, 3)) == [
+        (datetime(2024, 7, day, 9), datetime(2024, 7, day, 10)) for day in (1, 2)
+    ]

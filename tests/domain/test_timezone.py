@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.domain.timezone import TimeZone, seconds, time_zone, zone_names
+from tracker.domain.timezone import TimeZone, seconds, time_zone, year_begin_s, year_of, zone_names
 
 ZONES = (
     *("Europe/Berlin", "America/New_York", "America/St_Johns", "Australia/Lord_Howe", "Africa/Casablanca"),
@@ -101,3 +101,14 @@ def test_no_zone_changes_twice_within_a_look() -> None:
         changes = [at for at, (old, new) in zip(zone._trans_utc[1:], pairwise(offsets), strict=True) if old != new]
         since_1900 = [at for at in changes if at >= -2_208_988_800]
         assert all(after - before > 5 * 86_400 for before, after in pairwise(since_1900)), name
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_time_lies_in_the_year_that_began_last(at_s: int) -> None:
+    year = year_of(at_s)
+    assert year_begin_s(year) <= at_s < year_begin_s(year + 1)
+
+
+@given(st.datetimes())
+def test_years_are_those_of_the_calendar(at: datetime) -> None:
+    assert year_of(seconds(at)) == at.year

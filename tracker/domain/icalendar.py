@@ -133,7 +133,7 @@ def _unfolded(text: str) -> Iterator[tuple[int, str]]:
         if line[:1] in {" ", "\t"}:
             content.append(line[1:])
             continue
-        yield number, "".join(content)
+        yield number, content[0] if len(content) == 1 else "".join(content)
         number, content = index, [line]
     yield number, "".join(content)
 

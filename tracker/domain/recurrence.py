@@ -127,6 +127,7 @@ class Recurrence:
         return times[np.isin(position + 1, self.positions) | np.isin(position - size[place], self.positions)]
 
 
+@lru_cache(maxsize=1024)
 def _kind(year: int) -> _Kind:
     """What tells the calendars of two years apart: the weekday of their first day, and leap days in and before them."""
     weekday = (year_begin_s(year) // DAY_S + 3) % 7  # 1970 began on a Thursday

@@ -6,7 +6,7 @@ past. A clock before 1900 or after 2200 is taken to stand as it did at the borde
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 2200
 DAY_S: Final = 86_400
 
+_MEAN_YEAR_S: Final = 31_556_952
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # No zone ever changed its offset twice within this time and the two days that a search takes in beside it; the shortest
 # known is a week of the year 2000 in Brazil. A clock that is looked at so often shows every change.
@@ -136,6 +137,7 @@ def seconds(reading: datetime) -> int:
     return (reading.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
 
+@lru_cache(maxsize=1024)
 def year_begin_s(year: int) -> int:
     """The beginning of a year on any clock."""
     return int(np.datetime64(year - 1970, "Y").astype("datetime64[s]").astype(np.int64))
@@ -143,7 +145,10 @@ def year_begin_s(year: int) -> int:
 
 def year_of(clock_s: int) -> int:
     """The year of a time on any clock."""
-    return int(np.datetime64(clock_s, "s").astype("datetime64[Y]").astype(np.int64)) + 1970
+    year = 1970 + clock_s // _MEAN_YEAR_S  # at most one off
+    if clock_s < year_begin_s(year):
+        return year - 1
+    return year + (clock_s >= year_begin_s(year + 1))
 
 
 def _known_year(clock_s: int) -> int:
