@@ -32,6 +32,7 @@ from tracker.doors import (
     hooks,
     ingest,
     live,
+    motion,
     pages,
     sign_in,
 )
@@ -47,6 +48,7 @@ from tracker.live.latest import Latest
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.publish import Publisher
+from tracker.pipeline.revise import Reviser
 from tracker.pipeline.stream import Lanes
 from tracker.settings import Settings
 from tracker.store.database import Database, connect
@@ -60,7 +62,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 4096  # a fleet that comes back all at once
 SHUTDOWN_S: Final = 2.0
-_DOORS: Final = (accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, sign_in)
+_DOORS: Final = (accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, motion, sign_in)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,9 @@ class Server:
         await self.filer.start()
         self.filer.on_end(self.failed.set)
         self._stack.push_async_callback(self.filer.stop)
+        self.reviser = Reviser(self.database, self.writer)
+        await self.reviser.start()
+        self._stack.push_async_callback(self.reviser.stop)
         await self.dispatcher.start()
         self._stack.push_async_callback(self.dispatcher.stop)
         self.hub.start()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import DEGREE, Floats
 from tracker.domain.motion.places import UNITS, Fixes, Rows
-from tracker.domain.motion.rule import LINE_STRETCH_MS, LINE_TOLERANCE_M
+from tracker.domain.motion.rule import LINE_STEP_MS, LINE_STRETCH_MS, LINE_TOLERANCE_M
 
 
 def stretch_ends(time_ms: NDArray[np.int64], first: Rows, last: Rows) -> Rows:
@@ -34,6 +34,9 @@ def kept(fixes: Fixes, before: Rows, after: Rows, diameter_m: float) -> Rows:
     sizes = after - before + 1
     stretch = np.repeat(np.arange(len(sizes)), sizes)
     row = np.arange(len(stretch)) + np.repeat(before - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+    second = fixes.time_ms // LINE_STEP_MS
+    needed = (row == before[stretch]) | (row == after[stretch]) | (second[row] != second[row - 1])
+    row, stretch = row[needed], stretch[needed]
     east, north = _plane(fixes, row, before[stretch], diameter_m)
     lines = shapely.linestrings(np.column_stack([east, north, row]), indices=stretch)
     simple = shapely.simplify(lines, LINE_TOLERANCE_M, preserve_topology=False)

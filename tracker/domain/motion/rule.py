@@ -12,6 +12,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
 LONGEST_SILENCE_MS: Final = 31 * 86_400_000  # over it, what was before has nothing to do with what comes after
 LINE_TOLERANCE_M: Final = 5.0  # what a good receiver's place wanders by while it stands
 LINE_STRETCH_MS: Final = 120_000  # of the clock, so that a line is the same wherever reading began
+LINE_STEP_MS: Final = 1_000  # of several fixes in one second of the clock a line has the first: the others add noise
 SHORTEST_CHORD_S: Final = 5.0  # over less, a chord's speed is the receiver's noise
 
 

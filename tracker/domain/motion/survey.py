@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.domain.batch import Columns, Mask
 from tracker.domain.motion.places import fixes_of, no_fixes
@@ -12,8 +13,9 @@ from tracker.domain.motion.stay import Stays, Stretch
 from tracker.domain.motion.stops import Stop, Stops
 from tracker.domain.motion.trips import Span, Trip, Trips
 
-# What begins so many times min_stop_s after the first fix that was read begins there whatever came before.
-MARGIN_STOPS: Final = 3
+# Go from the first fix that was read to the first that is min_stop_s later, so many times: what begins there or later
+# does so whatever came before. Once for what rests, once for what is linked, once for what lasts long enough.
+MARGIN_HOPS: Final = 3
 _EVER_MS: Final = -(2**62)
 
 Segment = TypeVar("Segment", Stop, Trip)
@@ -35,7 +37,8 @@ class Survey:
         self._rule = rule
         self._stays, self._stops, self._trips = Stays(rule), Stops(rule), Trips(rule, asked, lines=lines)
         self._newest_ms: int | None = None
-        self._certain_ms: int | None = _EVER_MS if from_first else None
+        self._certain_ms = _EVER_MS
+        self._hops = 0 if from_first else MARGIN_HOPS  # that are still to be made
         self._settled = from_first
         self.last_run: Trip | None = None  # under way at the end, and no stop; perhaps too short for a trip
         self.recent = no_fixes()  # at the end: the fixes of the newest min_stop_s
@@ -53,6 +56,11 @@ class Survey:
         return self._stays.undecided_ms if current is None else current
 
     @property
+    def newest_ms(self) -> int | None:
+        """The time of the newest trusted fix."""
+        return self._newest_ms
+
+    @property
     def settled(self) -> bool:
         """Whether something began that begins there whatever lies before the first fix that was read."""
         begun = (self._stops.current_from_ms, self._trips.current_from_ms)
@@ -64,16 +72,14 @@ class Survey:
         found = Found()
         if len(fixes) == 0:
             return found
-        first_ms = int(fixes.time_ms[0])
-        if self._certain_ms is None:
-            self._certain_ms = first_ms + MARGIN_STOPS * self._rule.stop_ms
-        before_ms = first_ms if self._newest_ms is None else self._newest_ms
+        before_ms = int(fixes.time_ms[0]) if self._newest_ms is None else self._newest_ms
+        self._hop(fixes.time_ms)
         cuts = np.flatnonzero(np.diff(fixes.time_ms, prepend=before_ms) > LONGEST_SILENCE_MS).tolist()
         for first, last in zip([0, *cuts], [*cuts, len(fixes)], strict=True):
             self._take(self._stays.feed(fixes.take(slice(first, last))), found)
             if last < len(fixes):
                 self._finish(found)
-                self._certain_ms = _EVER_MS
+                self._certain_ms, self._hops = _EVER_MS, 0
         self._newest_ms = int(fixes.time_ms[-1])
         return found
 
@@ -86,9 +92,9 @@ class Survey:
         newest_ms = until_ms if self._newest_ms is None else self._newest_ms
         present = until_ms >= now_ms
         self._finish(found, stop_open=present, trip_open=present and now_ms - newest_ms <= self._rule.gap_ms)
-        if not present and until_ms - newest_ms <= LONGEST_SILENCE_MS:  # a fix after until_ms might have continued it
-            found.stops = [replace(each, whole=each.whole and each.to_ms < newest_ms) for each in found.stops]
-            found.trips = [replace(each, whole=each.whole and each.to_ms < newest_ms) for each in found.trips]
+        if not present and until_ms - newest_ms <= LONGEST_SILENCE_MS:  # fixes after until_ms may have their say
+            found.stops = [replace(each, whole=False) for each in found.stops]
+            found.trips = [replace(each, whole=False) for each in found.trips]
         return found
 
     def _finish(self, found: Found, *, stop_open: bool = False, trip_open: bool = False) -> None:
@@ -114,4 +120,14 @@ class Survey:
         return found
 
     def _certain(self, from_ms: int) -> bool:
-        return self._certain_ms is not None and from_ms >= self._certain_ms
+        return self._hops == 0 and from_ms >= self._certain_ms
+
+    def _hop(self, time_ms: NDArray[np.int64]) -> None:
+        if self._hops == MARGIN_HOPS and self._newest_ms is None:
+            self._certain_ms = int(time_ms[0])
+        while self._hops:
+            row = int(np.searchsorted(time_ms, self._certain_ms + self._rule.stop_ms))
+            if row == len(time_ms):
+                return
+            self._certain_ms = int(time_ms[row])
+            self._hops -= 1
