@@ -78,13 +78,13 @@ def test_a_bow_tie_becomes_two_triangles() -> None:
         ([[SQUARE], [box(10, 10, 20, 20)]], [(1.5, 1.5), (3, 3)], [(5, 5)], "united: nested shells"),
         ([[SQUARE], [SQUARE]], [(2, 2)], [(5, 5)], "united"),
         ([[SQUARE, SQUARE]], [(2, 2)], [(5, 5)], "mended: self-intersection"),
-        ([[SQUARE, box(-10, -10, 1, 1)]], [(2, 2)], [(0.05, 0.05), (-0.5, -0.5)], "mended: self-intersection"),
+        ([[SQUARE, box(-5, 10, 20, 20)]], [(2, 2.5)], [(1, 1.5), (-0.3, 1.5)], "mended: self-intersection"),
         ([[SQUARE, box(50, 50, 60, 60)]], [(2, 2), (5.5, 5.5)], [(4.5, 4.5)], "hole lies outside shell at [5, 5]"),
         ([[box(10, 10, 20, 20), SQUARE]], [(0.5, 0.5)], [(1.5, 1.5)], "hole lies outside shell"),
         ([[SQUARE, box(10, 10, 30, 30), box(20, 20, 35, 35)]], [(0.5, 0.5)], [(1.5, 1.5), (3.2, 3.2)], "mended"),
         ([[SQUARE, box(10, 10, 30, 30), box(15, 15, 25, 25)]], [(0.5, 0.5), (2, 2)], [(1.2, 1.2)], "nested"),
         ([[SQUARE, box(50, 50, 90, 90), box(60, 60, 70, 70)]], [(2, 2), (5.5, 5.5)], [(6.5, 6.5)], "mended"),
-        ([[SQUARE, box(30, 30, 60, 60)]], [(2, 2)], [(3.5, 3.5)], "mended: self-intersection"),
+        ([[SQUARE, box(30, 30, 60, 60)]], [(2, 2), (3.5, 3.5), (5, 5)], [(5, 2)], "mended: self-intersection"),
     ],
 )
 def test_parts_are_united_and_rings_nested_by_where_they_are(parts: Any, held: Any, not_held: Any, said: str) -> None:

@@ -186,9 +186,7 @@ def _valid(shape: Polygonal) -> Polygonal:
 
 
 def _nested(areas: list[Polygonal]) -> Polygonal:
-    """Every second one that lies in another is a hole, wherever in the list it stands; so is one that reaches into the
-    outer ring from without. Any other is a part.
-    """
+    """Every second one inside another is a hole, wherever in the list it stands; one that is outside is a part."""
     rings = np.array([area for area in areas if not area.is_empty], dtype=object)
     check_count(int(shapely.get_num_coordinates(rings).sum()), _COORDINATES)
     if areas[0].is_empty or len(rings) == 1:
@@ -202,7 +200,7 @@ def _nested(areas: list[Polygonal]) -> Polygonal:
 
 
 def _depths(rings: NDArray[np.object_]) -> Ints:
-    """In how many others each ring lies for the most part; at least one if it reaches into the first."""
+    """In how many others each ring lies for the most part."""
     size = shapely.area(rings)
     small, large = shapely.STRtree(rings).query(rings, predicate="intersects")
     nests = size[small] < size[large]
@@ -210,12 +208,7 @@ def _depths(rings: NDArray[np.object_]) -> Ints:
     if len(small) > MAX_CROSSINGS:
         raise InvalidGeometry("the geometry cannot be repaired: too many rings meet; draw it anew", field=_COORDINATES)
     shared = shapely.area(shapely.intersection(rings[small], rings[large]))
-    mostly = shared > size[small] / 2
-    depth = np.bincount(small[mostly], minlength=len(rings))
-    partly = ~mostly & (shared > 0)
-    other = np.concatenate([small[partly & (large == 0)], large[partly & (small == 0)]])
-    depth[other] = np.maximum(depth[other], 1)
-    return depth
+    return np.bincount(small[shared > size[small] / 2], minlength=len(rings))
 
 
 def _folded(xy: Floats, where: str, notes: Notes) -> Polygonal:

@@ -12,7 +12,7 @@ from tracker.errors import InvalidGeometry
 MAX_VERTICES: Final = 10_000
 Position: TypeAlias = Sequence[float]
 Ring: TypeAlias = Sequence[Position]
-Polygonal: TypeAlias = "shapely.Polygon | shapely.MultiPolygon"
+Polygonal: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 
 def place_of(position: Position) -> str:

@@ -42,7 +42,7 @@ class Corridor:
     buffer_m: float
 
 
-Shape: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | Circle | Corridor"
+Shape: TypeAlias = shapely.Polygon | shapely.MultiPolygon | Circle | Corridor
 
 
 def _polygon(rings: Rings, where: str) -> shapely.Polygon:
