@@ -220,8 +220,11 @@ class Sampled:
         return stretches
 
     def nearest_m(self, chord: Chord) -> float:
-        """How far outside the chord stays; less than 0 if it goes in."""
+        """How far outside the chord stays; less than 0 if it goes in. Roughly, where that is far."""
         at = chord.floating()
+        roughly = min(self.outside_m(at(i / self._looks)) for i in range(self._looks + 1))
+        if roughly < 0 or roughly > distance_m(at(0), at(1)) / self._looks:
+            return roughly
         return min(self.outside_m(at(look)) for look in self._looks_along(at))
 
     def _looks_along(self, at: Callable[[float], Place]) -> list[float]:

@@ -5,10 +5,11 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,7 @@ from tests.domain.reference import (
     visits,
 )
 from tests.domain.worlds import STEP, Arrival, Timetable, World, box, worlds
+from tracker.domain.schedule import Schedule
 from tracker.domain.shape import Circle, Corridor, polygon
 
 SQUARE: Final = polygon([[box(0, 0, 4, 4)]])
@@ -589,6 +591,23 @@ def test_no_cross_where_the_ends_of_the_chord_are_not_simply_outside(
     assert [each for each in story(fixes, fence(cross=True, **options)) if each.startswith("cross")] == []
 
 
+@pytest.mark.parametrize(
+    ("options", "before", "then"),
+    [
+        # The second version saw the late fix inside: the side is inside when the next one says out.
+        ({}, {}, {"shape": polygon([[box(-2, 0, -1, 4)]])}),
+        # It is unsure about the late fix: the run of the first is still under way.
+        ({"confirm_fixes": 2}, {"fixes": [at(-10, -1)]}, {"alt_min_m": 0.0}),
+    ],
+)
+def test_a_fix_outside_that_another_version_judged_makes_no_cross_of_a_visit(
+    options: dict[str, Any], before: dict[str, Any], then: dict[str, Any]
+) -> None:
+    fixes = [*before.get("fixes", []), at(0, 1), at(10, -1, batch=3), at(20, 8)]
+    found = story(fixes, *changed(fence(cross=True, **options), 2, **then))
+    assert [each for each in found if each.startswith("cross")] == []
+
+
 def test_no_cross_from_before_the_geofence_was_made() -> None:
     fixes = [at(0, -2, batch=1), at(10, 8, batch=2)]
     assert story(fixes, fence(cross=True, since=2)) == []
@@ -672,6 +691,25 @@ def test_a_haste_goes_on_while_the_side_is_inside_whatever_a_fix_says() -> None:
     fixes = [at(0, speed=FAST), at(1, speed=FAST), at(5, -1, speed=FAST), at(11, speed=FAST)]
     told = events(fixes, [fence(speed_limit_mps=20.0, over_for_s=10.0, confirm_fixes=2)])
     assert [(each.kind, each.time_ms) for each in told] == [("enter", 1_000), ("speeding", 11_000)]
+
+
+def test_a_haste_goes_on_over_a_change_unless_that_turns_the_side() -> None:
+    fixes = [at(0, speed=FAST, batch=1), at(10, speed=FAST, batch=5)]
+    first = fence(speed_limit_mps=20.0)
+    assert story(fixes, *changed(first, 2, exit_margin_m=1.0)) == ["enter 0 initial", "speeding 0"]
+    one, two = changed(first, 2, shape=FAR)
+    two, three = changed(two, 3, shape=SQUARE)
+    told = ["enter 0 initial", "speeding 0", "exit 0 fence_changed", "enter 0 fence_changed", "speeding 10"]
+    assert story(fixes, one, two, three) == told
+
+
+def test_a_haste_ends_where_no_limit_is_set() -> None:
+    fixes = [at(0, speed=FAST), at(5, speed=FAST, batch=3), at(10, speed=FAST)]
+    assert story(fixes, *changed(fence(speed_limit_mps=20.0), 2, speed_limit_mps=None)) == [
+        "enter 0 initial",
+        "speeding 0",
+        "speeding 10",
+    ]
 
 
 # Absence --------------------------------------------------------------------------------------------------------------
@@ -924,6 +962,23 @@ def test_one_event_may_differ_a_little_in_its_crossing() -> None:
     assert not same(told, replace(told, crossed_ms=None))
     assert not same(told, replace(told, crossed_lat=50))
     assert not same(told, replace(told, initial=True))
+
+
+MONDAY_MS: Final = 4 * 86_400_000
+HOUR_MS: Final = 3_600_000
+
+
+def test_a_timetable_answers_as_a_schedule_does() -> None:
+    """Tests that put it in the place of one test what a user has."""
+    weekly = [{"days": ["mon"], "from": "08:00", "to": "12:00"}, {"days": ["mon"], "from": "13:00", "to": "17:30"}]
+    schedule = Schedule.parse({"time_zone": "UTC", "weekly": weekly})
+    spans = ((8.0, 12.0), (13.0, 17.5))
+    table = Timetable(tuple((MONDAY_MS + int(a * HOUR_MS), MONDAY_MS + int(b * HOUR_MS)) for a, b in spans))
+    times = np.array([at + off for each in table.intervals for at in each for off in (-1, 0, 1)], dtype=np.int64)
+    assert schedule.holds(times).tolist() == table.holds(times).tolist()
+    assert schedule.occurrence(times).tolist() == table.occurrence(times).tolist()
+    for before, after in product(times.tolist(), repeat=2):
+        assert schedule.boundary(before, after) == table.boundary(before, after)
 
 
 # Shapes ---------------------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ OPTIONS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "certain": {"edge": st.just("certain")},
     "margin": {"exit_margin_m": st.sampled_from([300.0, 1_000.0])},
     "confirm": {"confirm_fixes": st.sampled_from([1, 2, 3]), "confirm_s": st.sampled_from([0.0, 10.0, 25.0])},
-    "dwell": {"dwell_after_s": st.sampled_from([10.0, 30.0])},
+    "dwell": {"dwell_after_s": st.sampled_from([5.0, 10.0, 25.0])},
     "cross": {"cross": st.just(True)},
     "gap": {"max_gap_s": st.sampled_from([10.0, 20.0])},
     "altitude": {"alt_min_m": st.sampled_from([None, 0.0, 50.0]), "alt_max_m": st.sampled_from([None, 50.0, 200.0])},
@@ -240,8 +240,8 @@ OPTIONS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "absence": {"schedule": st.sampled_from(SCHEDULES), "absence": st.just(True)},
     "speed": {"speed_limit_mps": st.sampled_from([20.0, 100.0]), "over_for_s": st.sampled_from([0.0, 10.0])},
     "assets": {
-        "tags": st.sampled_from([frozenset[str](), frozenset(["bus"]), frozenset(TAGS)]),
-        "ids": st.sampled_from([frozenset[int](), frozenset([1]), frozenset([2, 3])]),
+        "tags": st.sampled_from([frozenset(["bus"]), frozenset(["bus"]), frozenset(TAGS), frozenset[str]()]),
+        "ids": st.sampled_from([frozenset[int](), frozenset[int](), frozenset([1]), frozenset([2, 3])]),
     },
 }
 
@@ -251,7 +251,7 @@ def versions(draw: st.DrawFn, fence: int = 1, number: int = 1) -> Version:
     """Any geofence, its batch still to be given. Few options each, as all of them together would hide everything."""
     options: dict[str, Any] = {}
     for _ in range(draw(st.sampled_from([0, 1, 2, 2, 3, 4]))):
-        group = draw(st.sampled_from(sorted(OPTIONS)))
+        group = draw(st.sampled_from([*OPTIONS, "schedule", "assets", "assets", "dwell"]))
         options |= {name: draw(values) for name, values in OPTIONS[group].items()}
     return Version(fence, number, from_batch=0, shape=draw(shapes), quality=draw(qualities), **options)
 
@@ -275,7 +275,7 @@ RESTS: Final = tuple(
     )
 )
 rests: st.SearchStrategy[dict[str, Any]] = st.sampled_from(RESTS)
-MOVES: Final = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-4, 1)]
+MOVES: Final = [(0, 0), (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-4, 1)]
 walks = st.lists(st.tuples(st.sampled_from([10, 10, 0, 20]), st.sampled_from(MOVES), rests), max_size=8)
 
 
@@ -296,15 +296,18 @@ def stays(draw: st.DrawFn, assets: int = 3) -> list[FixRow]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+tags = st.sampled_from([frozenset(TAGS[:count]) for count in range(len(TAGS) + 1)])
+
+
 @st.composite
 def _changes(draw: st.DrawFn, alive: dict[int, int], made: int, assets: int) -> Change:
     """alive: the geofences that there are and their versions; made: how many there ever were."""
-    kinds = ["tags"] + (["change", "change", "delete"] if alive else []) + (["make"] if made < 4 else [])
+    kinds = ["tags", "tags"] + (["change", "change", "delete"] if alive else []) + (["make"] if made < 4 else [])
     kind = draw(st.sampled_from(kinds))
     if kind == "make":
         return draw(versions(made + 1))
     if kind == "tags":
-        return TagsChange(draw(st.integers(1, assets)), 0, draw(st.frozensets(st.sampled_from(TAGS))))
+        return TagsChange(draw(st.integers(1, assets)), 0, draw(tags))
     fence = draw(st.sampled_from(sorted(alive)))
     return Deleted(fence, 0) if kind == "delete" else draw(versions(fence, alive[fence] + 1))
 
@@ -314,7 +317,8 @@ def epochs(draw: st.DrawFn, assets: int = 3) -> tuple[Epoch, ...]:
     """At first one to three geofences; then changes now and then."""
     alive = dict.fromkeys(range(1, draw(st.integers(1, 3)) + 1), 1)
     made = len(alive)
-    changes: list[Change] = [draw(versions(fence)) for fence in alive]
+    changes: list[Change] = [TagsChange(asset, 0, draw(tags)) for asset in range(1, assets + 1)]
+    changes += [draw(versions(fence)) for fence in alive]
     found = []
     for _ in range(draw(st.integers(1, 4))):
         stored = [fix for _ in range(draw(st.integers(0, 4))) for fix in draw(stays(assets))]
