@@ -451,6 +451,20 @@ def test_a_chord_goes_the_short_way_around_the_earth() -> None:
     ]
 
 
+def test_a_place_beyond_the_antimeridian_is_told_on_its_own_side() -> None:
+    east = 180 * 128
+    shapes = [polygon([[box(1 - east, 0, 3 - east, 4)]]), polygon([[box(east - 3, 0, east - 1, 4)]])]
+    fixes = [at(0, east - 2, 1), at(10, 2 - east, 1), at(20, east - 2, 1)]
+    found = events(fixes, [fence(shape, number) for number, shape in enumerate(shapes)])
+    assert [(told.kind, told.fence, told.crossed_ms, (told.crossed_lon or 0) / STEP) for told in found] == [
+        ("enter", 1, None, 0),
+        ("exit", 1, 2_500, east - 1),
+        ("enter", 0, 7_500, 1 - east),
+        ("exit", 0, 12_500, 1 - east),
+        ("enter", 1, 17_500, east - 1),
+    ]
+
+
 def test_a_circle_is_crossed_at_its_radius() -> None:
     shape = Circle(0.0, 0.0, distance_m((0, 0), (2 / 128, 0)))
     [enter, leave] = events([at(0, -3, 0), at(10, 0, 0), at(40, 6, 0)], [fence(shape)])
