@@ -234,7 +234,7 @@ class Server:
         app[hooks.HOOK_DISPATCHER] = self.dispatcher
         app[events.FOLLOWERS] = self.followers
         app[health.FILER] = self.filer
-        app[health.MORE_METRICS] = self._hook_metrics
+        app[health.MORE_METRICS] = self._more_metrics
 
     def _fleet_changed(self, asset_ids: Collection[int], _device_ids: Collection[int]) -> None:
         for asset in asset_ids:
@@ -249,12 +249,15 @@ class Server:
         if device is not None:  # it may have been deleted in the same moment
             self.sockets.send_config(device_id, device.config)
 
-    def _hook_metrics(self) -> dict[str, tuple[str, str, float]]:
+    def _more_metrics(self) -> dict[str, tuple[str, str, float]]:
         stats = self.dispatcher.stats()
         return {
             "tracker_hook_deliveries_total": ("counter", "Deliveries that a receiver accepted", stats.delivered),
             "tracker_hook_failures_total": ("counter", "Attempts that failed", stats.failed),
             "tracker_hook_dead_total": ("counter", "Deliveries put aside", stats.dead),
+            "tracker_late_assets": ("gauge", "Assets that wait to be judged again", self.reviser.waiting),
+            "tracker_judged_again_total": ("counter", "Fixes judged again for late ones", self.reviser.fixes),
+            "tracker_corrections_total": ("counter", "Events told late, revised or retracted", self.reviser.corrections),
             "tracker_hook_in_flight": ("gauge", "Attempts under way", stats.in_flight),
         }
 

@@ -231,3 +231,63 @@ BEGIN
     FROM jsonb_to_recordset(findings -> 'checkpoints') AS c (asset int, time_ms bigint, state jsonb)
     ON CONFLICT (asset, time) DO UPDATE SET changes = excluded.changes, state = excluded.state;
 END $$;
+
+-- What came of judging an asset again, beside the events that tell of it: {"batches": [late batches that are done],
+-- "doubts": [{time_ms, lon, lat, flags}], with 0 for none, "from_ms", "until_ms": the span of their fixes,
+-- "visits_gone": [ids], "visits": [{id | null, geofence, version, enter_ms, enter_event, initial, exit_ms | null, exit_event | null}],
+-- "checkpoints": [{time_ms, changes, state}], "standing": state | null, "at_end": whether that and "newest" are meant,
+-- "newest": the newest trusted fix as columns of `latest`, or null}.
+CREATE FUNCTION record_revision(of_asset int, revision jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM late l USING jsonb_array_elements_text(revision -> 'batches') AS b (batch)
+    WHERE l.asset = of_asset AND l.batch = b.batch::bigint;
+
+    DELETE FROM visit v USING jsonb_array_elements_text(revision -> 'visits_gone') AS g (id) WHERE v.id = g.id::bigint;
+    INSERT INTO visit (id, asset, geofence, geofence_version, enter_time, enter_event, initial, exit_time, exit_event)
+    OVERRIDING SYSTEM VALUE
+    SELECT coalesce(v.id, nextval(pg_get_serial_sequence('visit', 'id'))), of_asset, v.geofence, v.version,
+           'epoch'::timestamptz + v.enter_ms * interval '1 ms', v.enter_event, v.initial,
+           'epoch'::timestamptz + v.exit_ms * interval '1 ms', v.exit_event
+    FROM jsonb_to_recordset(revision -> 'visits') AS v (id bigint, geofence int, version int, enter_ms bigint, enter_event bigint,
+                                                        initial boolean, exit_ms bigint, exit_event bigint);
+
+    INSERT INTO checkpoint (asset, time, changes, state)
+    SELECT of_asset, 'epoch'::timestamptz + c.time_ms * interval '1 ms', c.changes, c.state
+    FROM jsonb_to_recordset(revision -> 'checkpoints') AS c (time_ms bigint, changes bigint, state jsonb)
+    ON CONFLICT (asset, time) DO UPDATE SET changes = excluded.changes, state = excluded.state;
+
+    IF jsonb_array_length(revision -> 'doubts') > 0 THEN
+        DELETE FROM doubt d USING jsonb_to_recordset(revision -> 'doubts') AS n (time_ms bigint, lon int, lat int, flags smallint)
+        WHERE d.asset = of_asset AND d.time = 'epoch'::timestamptz + n.time_ms * interval '1 ms' AND d.lon = n.lon AND d.lat = n.lat;
+        INSERT INTO doubt (asset, time, lon, lat, flags)
+        SELECT of_asset, 'epoch'::timestamptz + n.time_ms * interval '1 ms', n.lon, n.lat, n.flags
+        FROM jsonb_to_recordset(revision -> 'doubts') AS n (time_ms bigint, lon int, lat int, flags smallint)
+        WHERE n.flags <> 0;
+        -- The first trusted fix of a piece, by which the fleet at an instant is found.
+        UPDATE piece p SET trusted_t0 = (
+            SELECT min(u.time) FROM unnest(p.time, p.lon, p.lat, p.flags) AS u (time, lon, lat, flags)
+            WHERE u.flags = 0 AND NOT EXISTS (
+                SELECT FROM doubt d WHERE d.asset = of_asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat))
+        WHERE p.asset = of_asset
+          AND p.t1 >= 'epoch'::timestamptz + (revision ->> 'from_ms')::bigint * interval '1 ms'
+          AND p.t0 <= 'epoch'::timestamptz + (revision ->> 'until_ms')::bigint * interval '1 ms'
+          AND p.t0 > 'epoch'::timestamptz + (revision ->> 'from_ms')::bigint * interval '1 ms' - interval '24 hours';
+    END IF;
+
+    IF (revision ->> 'at_end')::boolean THEN
+        DELETE FROM standing WHERE asset = of_asset;
+        IF jsonb_typeof(revision -> 'standing') = 'object' THEN
+            INSERT INTO standing (asset, state) VALUES (of_asset, revision -> 'standing');
+        END IF;
+        -- The table knows what is filed only; what it does not know yet comes with the filing.
+        IF jsonb_typeof(revision -> 'newest') = 'object' THEN
+            UPDATE latest l
+            SET time = 'epoch'::timestamptz + n.time_ms * interval '1 ms', lon = n.lon, lat = n.lat, batch = n.batch, device = n.device,
+                alt = n.alt, speed = n.speed, course = n.course, accuracy = n.accuracy, attributes = n.attributes,
+                seen = greatest(l.seen, n.seen)
+            FROM jsonb_to_record(revision -> 'newest') AS n (time_ms bigint, lon int, lat int, batch bigint, device int, alt int,
+                speed int, course smallint, accuracy int, attributes jsonb, seen bigint)
+            WHERE l.asset = of_asset;
+        END IF;
+    END IF;
+END $$;

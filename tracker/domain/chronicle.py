@@ -2,12 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import shapely
 
 from tracker.domain.batch import Floats
 from tracker.domain.geofence import FenceIndex, Geofence, Version
+from tracker.domain.presence import AssetState, SightState
 from tracker.domain.shape import boxes
 
 
@@ -20,6 +22,7 @@ class Chronicle:
         self._index = index
         self._versions: dict[int, list[Version]] = {}
         self._earlier: tuple[shapely.STRtree | None, list[int]] | None = None
+        self._made: list[int] | None = None
         for version in versions:
             self.put(version)
 
@@ -28,11 +31,11 @@ class Chronicle:
         mine = self._versions.setdefault(version.fence.id, [])
         mine.append(version)
         mine.sort(key=lambda each: each.from_batch)
-        self._earlier = None
+        self._earlier = self._made = None
 
     def remove(self, fence_id: int) -> None:
         self._versions.pop(fence_id, None)
-        self._earlier = None
+        self._earlier = self._made = None
 
     def rename(self, fence: Geofence) -> None:
         """The current version with another name, tags or attributes."""
@@ -46,6 +49,32 @@ class Chronicle:
     def versions(self, fence_id: int) -> list[Version]:
         """All of a geofence that is there, ascending."""
         return self._versions[fence_id]
+
+    def numbered(self, fence_id: int, version: int) -> Geofence:
+        """A version by its number."""
+        return next(each.fence for each in self._versions[fence_id] if each.fence.version == version)
+
+    def classified(self, state: AssetState) -> AssetState:
+        """A state for comparison: of those geofences only that are there, and of the batches no more than how many of
+        them were made before.
+        """
+
+        def kept(sight: SightState) -> SightState:
+            newest = sight.newest
+            if newest is not None:
+                newest = replace(newest, seen=bisect_right(self._sinces(), newest.seen))
+            return SightState(
+                newest,
+                {fence: ms for fence, ms in sight.inside.items() if fence in self._versions},
+                {fence: entry for fence, entry in sight.entries.items() if fence in self._versions},
+            )
+
+        return replace(state, trusted=kept(state.trusted), every=kept(state.every))
+
+    def _sinces(self) -> list[int]:
+        if self._made is None:
+            self._made = sorted(mine[0].from_batch for mine in self._versions.values())
+        return self._made
 
     def version(self, fence_id: int, batch: int) -> Geofence | None:
         """The version that judges what is stored in a batch; None before the first."""

@@ -5,7 +5,7 @@ is cut where that changes, where a change of a geofence has its place, and where
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, Columns, Ints, Mask
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.crossing import Emission, Matches
-from tracker.domain.fix import MAX_SPEED_MPS, Flag
+from tracker.domain.fix import MAX_SPEED_MPS
 from tracker.domain.geofence import Geofence
-from tracker.domain.judge import equal_to_previous, see, with_doubts
+from tracker.domain.judge import equal_to_previous, judge, see, with_doubts
 from tracker.domain.presence import AssetState, Crossed, LastFix, Presence, Sight, SightState
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
 
@@ -139,7 +139,7 @@ class Fold:
         held_up = presence.doubted.get(_IT)
         if held_up is not None:
             like_it = (at[0] == held_up[0]) & (at[1] == held_up[1]) & (at[2] == held_up[2])
-            doubt[own[like_it]] = int(Flag.JUMP)  # which of the flags it was is stored with the first
+            doubt[own[like_it]] = held_up[3]
             fresh &= ~like_it
         flags, suspects, doubted = with_doubts(columns, own[fresh], presence, self.max_speed_mps)
         presence.remember(suspects, doubted)
@@ -196,7 +196,9 @@ class Fold:
                 found += self._see(own.trusted, group, columns, batch, rows[start:end])
             start = end
             for turning in due:
-                found += self._turn(own, group, turning)
+                numbers = group.fences if turning.geofence == 0 else [turning.geofence]
+                group.turned |= dict.fromkeys(numbers, turning.batch)
+                found += self._turn(own, numbers, turning)
         self._put_back(own, group)
         return found
 
@@ -265,28 +267,49 @@ class Fold:
 
         return matches
 
-    def _turn(self, own: Presence, group: _Group, turning: Turning) -> list[_Told]:
+    def turn(self, turning: Turning) -> None:
+        """A change right after the last fix that was judged."""
+        numbers = self.chronicle.with_filter() if turning.geofence == 0 else [turning.geofence]
+        self.facts += [each.fact for each in self._turn(self._presence, numbers, turning)]
+
+    def live(self, columns: Columns, batch: int) -> NDArray[np.int16]:
+        """Judge what came in one batch as it was judged then: what is late decides nothing. Returns the doubts."""
+        columns = columns.as_asset(_IT)
+        index = self.chronicle.at(self._relevant(columns), batch)
+        found = judge(
+            self._presence,
+            index,
+            columns,
+            batch,
+            matches=self._matches(batch),
+            max_speed_mps=self.max_speed_mps,
+        )
+        self._presence.apply(found)
+        told = found.transitions
+        for i, row in enumerate(told.row.tolist()):
+            fence, kind = int(told.fence[i]), int(told.kind[i])
+            each = Emission(row, fence, kind, bool(told.initial[i]), told.cause[i], told.crossed[i])
+            self.facts.append(_told(columns, row, index.fences[fence], each).fact)
+        return found.doubt
+
+    def _turn(self, presence: Presence, numbers: Iterable[int], turning: Turning) -> list[_Told]:
         """Ask the version that a change made about the newest fix."""
         cause = ASSET_CHANGED if turning.geofence == 0 else FENCE_CHANGED
-        numbers = self._filtered(group, turning.batch) if turning.geofence == 0 else [turning.geofence]
         found = []
         for number in numbers:
             old = self.chronicle.version(number, turning.batch - 1)
             new = self.chronicle.version(number, turning.batch)
-            if old is None or new is None:
+            if old is None or new is None or (turning.geofence == 0 and not self._concerned(new, turning.batch)):
                 continue
-            group.turned[number] = turning.batch
-            for each in turned(own, old, new, _ONLY, self._matches(turning.batch), cause):
+            for each in turned(presence, old, new, _ONLY, self._matches(turning.batch), cause):
                 if each.kind is not None:
                     found.append(_turned_told(each))
-                each.apply(own)
+                each.apply(presence)
         return found
 
-    def _filtered(self, group: _Group, batch: int) -> list[int]:
-        """The geofences that judge the asset since a change of its tags, or judge it no longer."""
-        before, after = self._matches(batch - 1), self._matches(batch)
-        versions = (self.chronicle.version(number, batch) for number in group.fences)
-        return [each.id for each in versions if each is not None and before(_IT, each) != after(_IT, each)]
+    def _concerned(self, fence: Geofence, batch: int) -> bool:
+        """Whether a change of the asset's tags made the geofence judge it, or judge it no longer."""
+        return self._matches(batch - 1)(_IT, fence) != self._matches(batch)(_IT, fence)
 
 
 def _place(columns: Columns, rows: Ints) -> tuple[Ints, Ints, Ints]:

@@ -16,7 +16,19 @@ from tracker.domain.crossing import Emission, Matches, Steps, crossings, judge_r
 from tracker.domain.fix import MAX_SPEED_MPS
 from tracker.domain.geofence import FenceIndex
 from tracker.domain.plausibility import Suspect, doubts
-from tracker.domain.presence import ENTER, EXIT, Entry, Judgement, Key, Newest, Presence, Seen, Sight, Span, Transitions
+from tracker.domain.presence import (
+    ENTER,
+    EXIT,
+    Doubted,
+    Entry,
+    Judgement,
+    Newest,
+    Presence,
+    Seen,
+    Sight,
+    Span,
+    Transitions,
+)
 
 _NONE: Final = np.empty(0, np.int64)
 
@@ -41,14 +53,14 @@ def equal_to_previous(columns: Columns, rows: Ints) -> Mask:
     return equal
 
 
-def _of_assets(table: Mapping[int, Key], asset: Ints) -> tuple[Ints, Ints, Ints]:
+def _of_assets(table: Mapping[int, Doubted], asset: Ints) -> tuple[Ints, Ints, Ints]:
     """Three columns of a sparse table, smaller than any fix where it has nothing."""
     lowest = np.iinfo(np.int64).min
-    keys = [table.get(number, (lowest, lowest, lowest)) for number in asset.tolist()]
+    keys = [table.get(number, (lowest,) * 4)[:3] for number in asset.tolist()]
     return tuple(np.array(keys, np.int64).reshape(-1, 3).T)  # type: ignore[return-value]
 
 
-def _passed(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Key]) -> Mask:
+def _passed(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Doubted]) -> Mask:
     """Which rows sort after all that was judged of their asset."""
     asset, time_ms = columns.asset[rows], columns.time_ms[rows]
     lon, lat = columns.lon[rows], columns.lat[rows]
@@ -100,7 +112,9 @@ class _Admitted(NamedTuple):
     present: Ints
 
 
-def _admit(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Key], newest_since: int) -> _Admitted:
+def _admit(
+    columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Doubted], newest_since: int
+) -> _Admitted:
     if not len(rows):
         return _Admitted(_NONE, {}, _NONE)
     passed = _passed(columns, rows, newest, doubted)
@@ -114,7 +128,7 @@ def _admit(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, K
 
 def with_doubts(
     columns: Columns, rows: Ints, presence: Presence, max_speed_mps: Floats | float
-) -> tuple[NDArray[np.int16], dict[int, Suspect | None], dict[int, Key | None]]:
+) -> tuple[NDArray[np.int16], dict[int, Suspect | None], dict[int, Doubted | None]]:
     """The flags that neighbours bring about, (m,), and what changes in the suspects and the doubted.
 
     Args:
@@ -122,13 +136,13 @@ def with_doubts(
     """
     limit = max_speed_mps[rows] if isinstance(max_speed_mps, np.ndarray) else max_speed_mps
     flags, suspects = doubts(columns, rows, presence.trusted.newest, presence.suspects, limit)
-    remembered: dict[int, Key | None] = {}
+    remembered: dict[int, Doubted | None] = {}
     concerned = flags != 0
     if presence.doubted:
         concerned |= np.isin(columns.asset[rows], list(presence.doubted))
     for i in np.flatnonzero(concerned | np.isin(columns.asset[rows], columns.asset[rows[concerned]])).tolist():
         row = rows[i]
-        key = int(columns.time_ms[row]), int(columns.lon[row]), int(columns.lat[row])
+        key = int(columns.time_ms[row]), int(columns.lon[row]), int(columns.lat[row]), int(flags[i])
         remembered[int(columns.asset[row])] = key if flags[i] else None
     remembered = {asset: key for asset, key in remembered.items() if key != presence.doubted.get(asset)}
     return flags, suspects, remembered

@@ -25,6 +25,7 @@ ABSENT: Final = 5
 NEVER: Final = np.iinfo(np.int64).min
 
 Key = tuple[int, int, int]  # time_ms, lon, lat: the place of a fix in event order, but for the remaining fields
+Doubted = tuple[int, int, int, int]  # a Key and the flags
 
 
 Span = tuple[int, int]  # of time, ms, both ends included
@@ -202,7 +203,7 @@ class AssetState:
     trusted: SightState = SightState()
     every: SightState = SightState()
     suspect: Suspect | None = None
-    doubted: Key | None = None
+    doubted: Doubted | None = None
 
 
 _Value = TypeVar("_Value")
@@ -224,7 +225,7 @@ class Presence:
         self.trusted = Sight()
         self.every = Sight()
         self.suspects: dict[int, Suspect] = {}
-        self.doubted: dict[int, Key] = {}
+        self.doubted: dict[int, Doubted] = {}
         self.uncounted: NDArray[np.int32] = np.zeros(1, np.int32)  # fixes of each asset since its last checkpoint
 
     @property
@@ -251,7 +252,7 @@ class Presence:
             sight.apply(seen)
         self.remember(judgement.suspects, judgement.doubted)
 
-    def remember(self, suspects: Mapping[int, Suspect | None], doubted: Mapping[int, Key | None]) -> None:
+    def remember(self, suspects: Mapping[int, Suspect | None], doubted: Mapping[int, Doubted | None]) -> None:
         """Changes of what is not trusted; None: nothing any more."""
         _update(self.suspects, suspects)
         _update(self.doubted, doubted)
@@ -341,7 +342,7 @@ class Judgement:
     every: Seen
     doubt: NDArray[np.int16]
     suspects: dict[int, Suspect | None]
-    doubted: dict[int, Key | None]
+    doubted: dict[int, Doubted | None]
     late: dict[int, Span]
     behind: tuple[Ints, Ints]  # assets of trusted, and of all, fixes that are not after what was judged
     batch: int

@@ -2,8 +2,8 @@
 here may wait.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from tracker.live.feed import Feed
 from tracker.live.latest import Latest
 from tracker.pipeline.prepare import Prepared, Rejected, Reply
 from tracker.pipeline.stream import Lane, Source
-from tracker.store.snapshot import Snapshot
+from tracker.store.snapshot import Snapshot, latest_columns
 from tracker.wire import ids
 from tracker.wire.device import Ack, Error, Reject
 from tracker.wire.events import Event
@@ -44,6 +44,12 @@ class Publisher:
         self.latest.put(seen.asset, prepared.columns, seen.rows)
         self.tell(events)
         answer(prepared)
+
+    def correct(self, asset: int, newest: Mapping[str, Any]) -> None:
+        """Another fix of an asset is the newest trusted one, as judging it again has shown."""
+        row = {"asset": asset, **newest}
+        self.latest.put(*latest_columns([row]), np.zeros(1, np.int64))
+        self._notify()
 
     def tell(self, events: Sequence[Event]) -> None:
         """Events that are durable, and whatever else viewers and hooks should look at."""

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from tracker.domain.plausibility import Suspect
-from tracker.domain.presence import AssetState, Entry, Key
+from tracker.domain.presence import AssetState, Doubted, Entry
 
 
 class Standing(Struct, omit_defaults=True):
@@ -15,7 +15,7 @@ class Standing(Struct, omit_defaults=True):
     trusted: dict[int, Entry] = {}
     every: dict[int, Entry] = {}
     suspect: Suspect | None = None
-    doubted: Key | None = None
+    doubted: Doubted | None = None
 
 
 def standing_of(state: AssetState) -> Any:

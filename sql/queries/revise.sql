@@ -1,0 +1,58 @@
+-- Judging assets again: what is read, and what is written of it.
+
+-- name: late_of_asset
+-- What is to be judged again of an asset, up to a batch, in the order of time.
+SELECT batch, first_time, last_time FROM late WHERE asset = $1 AND batch <= $2 ORDER BY first_time
+
+-- name: checkpoint_before
+SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND time < $2 ORDER BY time DESC LIMIT 1
+
+-- name: checkpoint_from
+SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND time >= $2 ORDER BY time LIMIT 1
+
+-- name: turnings_of_asset
+SELECT geofence, batch, time, lon, lat, alt, speed, course, accuracy, stored
+FROM turning WHERE asset = $1 AND time >= $2
+ORDER BY time, lon, lat, alt, speed, course, accuracy, stored, batch
+
+-- name: tags_of_asset
+SELECT from_batch, tags FROM asset_tags WHERE asset = $1 ORDER BY from_batch
+
+-- name: standing_events
+-- The events about geofences that stand for an asset in a span of time: those that no later one revises or retracts. In the order of
+-- its fixes.
+SELECT e.id, e.type, e.geofence, e.geofence_version, e.device, e.batch, e.fix_time, e.lon, e.lat, e.initial, e.cause, e.crossed_at,
+       e.crossed_lon, e.crossed_lat
+FROM event e
+WHERE e.asset = $1 AND e.fix_time BETWEEN $2 AND $3 AND e.geofence IS NOT NULL AND e.status <> 'retracted'
+  AND NOT EXISTS (SELECT FROM event r WHERE r.revises = e.id)
+ORDER BY e.fix_time, e.lon, e.lat, e.id
+
+-- name: visits_to_revise
+-- The visits of an asset in some geofences that overlap a span of time.
+SELECT id, geofence, geofence_version, enter_time, enter_event, initial, exit_time, exit_event
+FROM visit
+WHERE asset = $1 AND geofence = ANY ($2::int[]) AND enter_time <= $4 AND (exit_time IS NULL OR exit_time >= $3)
+ORDER BY geofence, enter_time, id
+
+-- name: record_revision
+SELECT record_revision($1, $2)
+
+-- name: fix_of_asset
+-- One trusted fix by its place, of those equal in it the first: as the table `latest` has it.
+SELECT u.device, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes, u.batch
+FROM (
+    SELECT u.*, j.batch FROM journal j
+    CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags, j.attributes)
+        AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+    WHERE j.bucket = ($1::int & 15)::smallint AND u.asset = $1::int
+    UNION ALL
+    SELECT p.asset, u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.flags, u.attributes, u.batch
+    FROM piece p CROSS JOIN LATERAL unnest(p.batch, p.device, p.time, p.lon, p.lat, p.alt, p.speed, p.course, p.accuracy, p.flags,
+        p.attributes) AS u (batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+    WHERE p.asset = $1::int AND p.t0 <= 'epoch'::timestamptz + $2::bigint * interval '1 ms'
+      AND p.t1 >= 'epoch'::timestamptz + $2::bigint * interval '1 ms'
+      AND p.t0 > 'epoch'::timestamptz + $2::bigint * interval '1 ms' - interval '24 hours'
+) AS u
+WHERE u.time = 'epoch'::timestamptz + $2::bigint * interval '1 ms' AND u.lon = $3 AND u.lat = $4 AND u.flags = 0
+ORDER BY u.alt, u.speed, u.course, u.accuracy, u.batch LIMIT 1

@@ -1,0 +1,127 @@
+"""What is read to judge an asset again: states to begin from, places of changes, tags, events and visits that stand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tracker.domain.fold import Tags, Turning
+from tracker.domain.presence import AssetState, Crossed, Span
+from tracker.domain.revision import Standing, Visit
+from tracker.store.database import Connection, Record, translated
+from tracker.store.sql import sql
+from tracker.store.states import state_from_json
+from tracker.wire.times import to_datetime, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of an asset after one of its fixes. changes: the turnings right after that fix that are in it, by
+    batch.
+    """
+
+    time_ms: int
+    changes: int
+    state: AssetState
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What a batch brought late, and the span of the fixes."""
+
+    batch: int
+    span: Span
+
+
+async def late(connection: Connection, asset: int, until_batch: int) -> list[Late]:
+    """What waits for an asset, by time."""
+    with translated():
+        rows = await connection.fetch(sql("late_of_asset"), asset, until_batch)
+    return [Late(row["batch"], (to_ms(row["first_time"]), to_ms(row["last_time"]))) for row in rows]
+
+
+async def checkpoint_before(connection: Connection, asset: int, time_ms: int) -> Checkpoint | None:
+    """The last one before an instant."""
+    with translated():
+        return _checkpoint(await connection.fetchrow(sql("checkpoint_before"), asset, to_datetime(time_ms)))
+
+
+async def checkpoint_from(connection: Connection, asset: int, time_ms: int) -> Checkpoint | None:
+    """The first one at or after an instant."""
+    with translated():
+        return _checkpoint(await connection.fetchrow(sql("checkpoint_from"), asset, to_datetime(time_ms)))
+
+
+def _checkpoint(row: Record | None) -> Checkpoint | None:
+    if row is None:
+        return None
+    return Checkpoint(to_ms(row["time"]), row["changes"], state_from_json(row["state"]))
+
+
+async def turnings(connection: Connection, asset: int, from_ms: int) -> list[Turning]:
+    """The places of changes, in order."""
+    with translated():
+        rows = await connection.fetch(sql("turnings_of_asset"), asset, to_datetime(from_ms))
+    return [
+        Turning(
+            (
+                to_ms(row["time"]),
+                *(row[name] for name in ("lon", "lat", "alt", "speed", "course", "accuracy", "stored")),
+            ),
+            row["batch"],
+            row["geofence"],
+        )
+        for row in rows
+    ]
+
+
+async def tags(connection: Connection, asset: int, now: frozenset[str]) -> list[Tags]:
+    """The tags of an asset over the batches; those that it has now from the beginning, if they never changed."""
+    with translated():
+        rows = await connection.fetch(sql("tags_of_asset"), asset)
+    return [Tags(row["from_batch"], frozenset(row["tags"])) for row in rows] or [Tags(0, now)]
+
+
+async def standing_events(
+    connection: Connection, asset: int, span: Span, kinds: dict[str, int]
+) -> list[tuple[Standing, Any]]:
+    """The events that stand in a span of time, each with the batch that it was recorded with, by the asset's fixes."""
+    with translated():
+        rows = await connection.fetch(sql("standing_events"), asset, *map(to_datetime, span))
+    return [(_standing(row, kinds), row["batch"]) for row in rows]
+
+
+def _standing(row: Record, kinds: dict[str, int]) -> Standing:
+    crossed = None
+    if row["crossed_at"] is not None:
+        crossed = Crossed(to_ms(row["crossed_at"]), row["crossed_lon"], row["crossed_lat"])
+    return Standing(
+        row["id"],
+        kinds[row["type"]],
+        row["geofence"],
+        row["geofence_version"],
+        row["device"],
+        to_ms(row["fix_time"]),
+        row["lon"],
+        row["lat"],
+        row["initial"],
+        row["cause"],
+        crossed,
+    )
+
+
+async def visits(connection: Connection, asset: int, geofences: list[int], span: Span) -> list[Visit]:
+    """Those that overlap a span of time."""
+    with translated():
+        rows = await connection.fetch(sql("visits_to_revise"), asset, geofences, *map(to_datetime, span))
+    return [
+        Visit(
+            row["id"],
+            row["geofence"],
+            row["geofence_version"],
+            to_ms(row["enter_time"]),
+            row["enter_event"],
+            row["initial"],
+            None if row["exit_time"] is None else to_ms(row["exit_time"]),
+            row["exit_event"],
+        )
+        for row in rows
+    ]
