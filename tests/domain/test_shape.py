@@ -1,5 +1,6 @@
 """Shapes: what is accepted, what is refused and where, and what is inside."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -366,6 +367,16 @@ def test_shapes_in_columns_answer_as_each_of_them_does(data: st.DataObject, some
         for k, i in enumerate(which)
     ]
     assert columns.edge_distances_m(which, lon, lat).tolist() == pytest.approx(alone, rel=1e-12)
+
+
+def test_a_shape_that_stands_in_many_places_is_held_once() -> None:
+    """As an index has it, whose boxes each name their shape."""
+    path = corridor([[float(i) / 100, 50.0 + i % 2 / 100] for i in range(2_000)], 50.0)
+    began = time.perf_counter()
+    many = Shapes([path] * 128)
+    once_s = time.perf_counter() - began
+    assert many.hold(np.array([0, 127]), np.array([0.0, 0.0]), np.array([50.0, 51.0])).tolist() == [True, False]
+    assert once_s < 1  # 128 times as much would be ten
 
 
 @settings(max_examples=100, deadline=None)

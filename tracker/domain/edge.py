@@ -11,6 +11,7 @@ import shapely
 
 from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.geodesy import distances_m
+from tracker.domain.ring import Polygonal
 from tracker.domain.runs import Runs, chunks, expand
 
 _RUN: Final = 32  # edges under one box
@@ -23,18 +24,18 @@ Points = tuple[Floats, Floats]
 class Edges:
     """The edges of polygons and multipolygons, straight in lon/lat, and boxes around runs of neighbours."""
 
-    def __init__(self, shapes: Sequence[shapely.Polygon | shapely.MultiPolygon]) -> None:
-        cut = [_segments(shape) for shape in shapes]
-        self._x0, self._y0, self._x1, self._y1 = np.concatenate([np.empty((0, 4)), *cut]).T
-        self._runs_of = Runs([-(-len(edges) // _RUN) for edges in cut])
-        self._edges_of = Runs([size for edges in cut for size in _sizes(len(edges))])
+    def __init__(self, shapes: Sequence[Polygonal]) -> None:
+        owner, self._x0, self._y0, self._x1, self._y1 = _edges(shapes)
+        count = np.bincount(owner, minlength=len(shapes))
+        self._runs_of = Runs(-(-count // _RUN))
+        run, nth = expand(self._runs_of, np.arange(len(shapes)))
+        self._edges_of = Runs(np.minimum(_RUN, count[run] - (nth - self._runs_of.start[run]) * _RUN))
         starts = self._edges_of.start
         west, south = np.minimum(self._x0, self._x1), np.minimum(self._y0, self._y1)
         east, north = np.maximum(self._x0, self._x1), np.maximum(self._y0, self._y1)
         self._west, self._south = (np.minimum.reduceat(side, starts) if len(starts) else side for side in (west, south))
         self._east, self._north = (np.maximum.reduceat(side, starts) if len(starts) else side for side in (east, north))
-
-        bounds = np.array([shape.bounds for shape in shapes], dtype=np.float64).reshape(-1, 4)
+        bounds = shapely.bounds(np.array(shapes, dtype=object)).reshape(-1, 4)
         self._most_west, self._most_east = bounds[:, 0], bounds[:, 2]
 
     def distances_m(self, owner: Ints, lon: Floats, lat: Floats) -> Floats:
@@ -54,7 +55,8 @@ class Edges:
 
     def _is_near(self, owner: Ints, x: Floats) -> Mask:
         """Which points, said by another name, may be nearest to their shape so: at most half a turn from it."""
-        return (x - self._most_east[owner] <= 180) & (self._most_west[owner] - x <= 180)
+        beyond = np.maximum(x - self._most_east[owner], self._most_west[owner] - x)
+        return np.asarray(beyond <= 180, dtype=np.bool_)
 
     def _feet(self, owner: Ints, x: Floats, y: Floats) -> tuple[Ints, Floats, Floats]:
         """(point, lon, lat): the nearest place on the edges of the shape of each that has any."""
@@ -102,29 +104,34 @@ class Edges:
         return ~(aside | above)
 
 
-def _sizes(edges: int) -> list[int]:
-    """Of the runs of so many edges."""
-    whole, rest = divmod(edges, _RUN)
-    return [_RUN] * whole + [rest] * (rest > 0)
+def _edges(shapes: Sequence[Polygonal]) -> tuple[Ints, Floats, Floats, Floats, Floats]:
+    """(owner, x0, y0, x1, y1) of every edge, owner by owner, without seams."""
+    parts, of_shape = shapely.get_parts(np.array(shapes, dtype=object), return_index=True)
+    rings, of_part = shapely.get_rings(parts, return_index=True)
+    at, of_ring = shapely.get_coordinates(rings, return_index=True)
+    joined = np.flatnonzero(of_ring[1:] == of_ring[:-1])
+    owner = of_shape[of_part[of_ring[joined]]]
+    x0, y0, x1, y1 = np.hstack([at[joined], at[joined + 1]]).T
+    on_rim = (np.abs(x0) == 180) & (x0 == x1)
+    plain = ~on_rim & ~((np.abs(y0) == 90) & (y0 == y1))
+    found = [np.stack([owner, x0, y0, x1, y1])[:, plain]]
+    for one in np.unique(owner[on_rim]).tolist():
+        own = on_rim & (owner == one)
+        found.append(_unmatched(one, x0[own], y0[own], y1[own]))
+    every = np.concatenate(found, axis=1)
+    every = every[:, np.argsort(every[0], kind="stable")]
+    return every[0].astype(np.int64), every[1], every[2], every[3], every[4]
 
 
-def _segments(shape: shapely.Polygon | shapely.MultiPolygon) -> Floats:
-    """(x0, y0, x1, y1) of every edge, without seams."""
-    coords, line = shapely.get_coordinates(shapely.get_parts(shapely.boundary(shape)), return_index=True)
-    joined = line[1:] == line[:-1]
-    every = np.concatenate([coords[:-1][joined], coords[1:][joined]], axis=1)
-    x0, y0, x1, y1 = every.T
-    at_pole = (np.abs(y0) == 90) & (y0 == y1)
-    at_east, at_west = (x0 == 180) & (x1 == 180), (x0 == -180) & (x1 == -180)
-    plain: Floats = every[~(at_pole | at_east | at_west)]
-    if not (at_east.any() or at_west.any()):
-        return plain
-    east, west = (_upright(y0[side], y1[side]) for side in (at_east, at_west))
-    unmatched = shapely.symmetric_difference(east, west)
-    for line in [] if unmatched.is_empty else shapely.get_parts(unmatched):
-        low, high = (line.coords[i][1] for i in (0, -1))
-        plain = np.vstack([plain, [180.0, low, 180.0, high], [-180.0, low, -180.0, high]])
-    return plain
+def _unmatched(owner: int, x: Floats, low: Floats, high: Floats) -> Floats:
+    """What of the edges on ±180 is on one side only; it is an edge by both names."""
+    east, west = (_upright(low[side], high[side]) for side in (x > 0, x < 0))
+    left = shapely.symmetric_difference(east, west)
+    found = np.empty((5, 0))
+    for line in [] if left.is_empty else shapely.get_parts(left):
+        a, b = (line.coords[i][1] for i in (0, -1))
+        found = np.hstack([found, [[owner, owner], [180.0, -180.0], [a, a], [180.0, -180.0], [b, b]]])
+    return found
 
 
 def _upright(low: Floats, high: Floats) -> shapely.Geometry:

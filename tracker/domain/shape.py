@@ -177,19 +177,18 @@ class Shapes:
     """
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
-        circles = [each for each in shapes if isinstance(each, Circle)]
-        corridors = [each for each in shapes if isinstance(each, Corridor)]
-        polygons = [each for each in shapes if not isinstance(each, Circle | Corridor)]
+        own = {id(each): each for each in shapes}  # what stands here more than once is held once
+        polygons = [each for each in own.values() if not isinstance(each, Circle | Corridor)]
+        circles = [each for each in own.values() if isinstance(each, Circle)]
+        corridors = [each for each in own.values() if isinstance(each, Corridor)]
         self._kinds: tuple[Polygons | Circles | Corridors, ...] = (
             Polygons(polygons),
             Circles([(each.lon, each.lat, each.radius_m) for each in circles]),
             Corridors([(each.path, each.buffer_m) for each in corridors]),
         )
-        self._kind = np.array([_kind(each) for each in shapes], dtype=np.int64)
-        self._nth = np.zeros(len(shapes), dtype=np.int64)  # its place among those of its kind
-        for kind in range(len(self._kinds)):
-            own = self._kind == kind
-            self._nth[own] = np.arange(own.sum())
+        kinds = polygons, circles, corridors
+        place = {id(each): (kind, nth) for kind, some in enumerate(kinds) for nth, each in enumerate(some)}
+        self._kind, self._nth = np.array([place[id(each)] for each in shapes], dtype=np.int64).reshape(-1, 2).T
 
     def _split(self, which: Ints) -> Iterator[tuple[Polygons | Circles | Corridors, Ints, Ints]]:
         """The columns of each kind that is asked about, whose turn it is, and the place of each one's shape in them."""
@@ -221,8 +220,3 @@ class Shapes:
         for columns, at, shape in self._split(which):
             first[at] = columns.touched_at(shape, lon0[at], lat0[at], lon1[at], lat1[at])
         return first
-
-
-def _kind(shape: Shape) -> int:
-    """Its place in Shapes._kinds."""
-    return 1 if isinstance(shape, Circle) else 2 if isinstance(shape, Corridor) else 0
