@@ -133,8 +133,9 @@ def test_what_was_stored_before_the_geofence_is_never_seen_whatever_comes_late()
 
 
 def test_what_is_stored_after_the_end_of_a_geofence_alters_nothing() -> None:
-    told = story([at(0, batch=1), at(10, batch=2), at(5, -1, batch=3)], fence(), deleted={1: 3})
-    assert told == ["enter 0 initial", "exit 10 fence_deleted"]
+    fixes = [at(0, batch=1), at(10, batch=2)]
+    for late in (at(5, -1, batch=3), at(5, -1, batch=4), at(15, -1, batch=3)):
+        assert story([*fixes, late], fence(), deleted={1: 3}) == ["enter 0 initial", "exit 10 fence_deleted"]
 
 
 def test_flagged_fixes_are_seen_by_quality_all_only() -> None:
@@ -682,7 +683,7 @@ def test_the_limit_itself_is_not_faster() -> None:
 
 
 def test_a_fix_that_says_nothing_of_its_speed_has_that_of_the_chord() -> None:
-    fixes = [at(0, 1, speed=0), at(10, 2)]
+    fixes = [at(100, 1, speed=0), at(110, 2)]
     mps = distance_m((1 / 128, 1 / 128), (2 / 128, 1 / 128)) / 10
     for limit, kinds in ((mps - 0.01, ["enter", "speeding"]), (mps + 0.01, ["enter"])):
         assert [told.kind for told in events(fixes, [fence(speed_limit_mps=limit)])] == kinds
@@ -733,7 +734,7 @@ def test_a_haste_ends_where_no_limit_is_set() -> None:
     ("text", "told"),
     [
         ("0 out, 90 out", []),
-        ("100 out", ["absent 100"]),
+        ("100 out, 110 out", ["absent 100"]),
         ("0 out, 150 out, 160 out, 190 out", ["absent 150"]),
         ("199.999 out", ["absent 199.999"]),
         ("200 out", []),
