@@ -4,13 +4,13 @@ Fractions go from 0 at the first end to 1 at the second. Every function works on
 degrees.
 """
 
-import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
 
 from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.runs import Runs, expand
 
 _HALVINGS: Final = 32  # of a chord; half a millisecond of a chord of a day needs 28
 _PIECE_M: Final = 50_000.0  # a piece of a chord so short (and narrow) comes nearer to a place and then leaves, once
@@ -73,10 +73,11 @@ def first_within(
         distances: metres of points from the places with these numbers; places are convex and small against the earth.
     """
     length_m = lengths_m(lon0, lat0, lon1, lat1)
-    pieces = np.maximum(1, np.ceil(np.maximum(length_m / _PIECE_M, np.abs(span_deg(lon0, lon1)) / _PIECE_DEG)))
-    chord = np.repeat(np.arange(len(lon0)), pieces.astype(np.int64))
-    nth = np.arange(len(chord)) - np.repeat(np.cumsum(pieces) - pieces, pieces.astype(np.int64))
-    low, high = nth / pieces[chord], (nth + 1) / pieces[chord]
+    count = np.ceil(np.maximum(length_m / _PIECE_M, np.abs(span_deg(lon0, lon1)) / _PIECE_DEG))
+    pieces = Runs(np.maximum(1, count))
+    chord, piece = expand(pieces, np.arange(len(lon0)))
+    nth, share = piece - pieces.start[chord], 1 / pieces.size[chord]
+    low, high = nth * share, (nth + 1) * share
 
     def gap_m(at: Ints, fraction: Floats) -> Floats:
         one = chord[at]
@@ -91,9 +92,14 @@ def first_within(
 
 
 def _nearing(gap_m: Callable[[Ints, Floats], Floats], start: Floats, end: Floats, length_m: Floats) -> Floats:
-    """For each piece some fraction within reach, NaN where there is none: by thirds towards the nearest place."""
-    found = np.full(len(start), np.nan)
-    at, low, high = np.arange(len(start)), start, end
+    """For each piece some fraction within reach, NaN where there is none: an end, or by thirds towards the nearest
+    place. An end, too, because near a pole a piece may bend more than a circle does.
+    """
+    at = np.arange(len(start))
+    gap_start, gap_end = gap_m(at, start), gap_m(at, end)
+    found = np.where(gap_start <= 0, start, np.where(gap_end <= 0, end, np.nan))
+    at = np.flatnonzero(np.isnan(found) & (gap_start + gap_end <= (end - start) * length_m))
+    low, high = start[at], end[at]
     for _ in range(_THIRDS):
         if len(at) == 0:
             break
@@ -110,9 +116,9 @@ def _nearing(gap_m: Callable[[Ints, Floats], Floats], start: Floats, end: Floats
 
 def _first_touch(gap_m: Callable[[Ints, Floats], Floats], at: Ints, low: Floats, high: Floats) -> Floats:
     """Between a beginning that may be out of reach and a fraction within: the first within, by halving."""
-    high = np.where(gap_m(at, low) <= 0, low, high) if len(at) else high
-    for _ in range(math.ceil(_HALVINGS * 1.25)):
+    high = np.where(gap_m(at, low) <= 0, low, high)
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        within = gap_m(at, middle) <= 0 if len(at) else np.empty(0, dtype=np.bool_)
+        within = gap_m(at, middle) <= 0
         high, low = np.where(within, middle, high), np.where(within, low, middle)
     return high

@@ -6,6 +6,7 @@ Untrusted geometry never reaches a native parser as text: typed rings come in, s
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -34,12 +35,17 @@ class Circle:
     radius_m: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Corridor:
     """Every point within buffer_m of the path by geodesic distance, the edge included; its legs are geodesics."""
 
     path: tuple[tuple[float, float], ...]
     buffer_m: float
+
+    @cached_property
+    def boxes(self) -> list[Box]:
+        """Few boxes that together cover it."""
+        return Legs([(self.path, self.buffer_m)]).boxes()
 
 
 Shape: TypeAlias = shapely.Polygon | shapely.MultiPolygon | Circle | Corridor
@@ -147,7 +153,7 @@ def boxes(shape: Shape) -> list[Box]:
     if isinstance(shape, Circle):
         return circle_boxes(shape.lon, shape.lat, shape.radius_m)
     if isinstance(shape, Corridor):
-        return Legs([(shape.path, shape.buffer_m)]).boxes()
+        return shape.boxes
     return _polygon_boxes(shape)
 
 
