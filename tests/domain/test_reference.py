@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
@@ -406,7 +407,8 @@ def test_no_chord_begins_before_the_geofence_was_made() -> None:
 
 def test_a_place_that_is_stored_again_since_the_geofence_was_made_is_believed() -> None:
     fixes = [at(0, -1, batch=1), at(10, 1, batch=2)]
-    assert story([*fixes, at(0, -1, batch=3)], fence(since=2)) == ["enter 10 crossed 5 at 0,1"]
+    for batch in (2, 3):
+        assert story([*fixes, at(0, -1, batch=batch)], fence(since=2)) == ["enter 10 crossed 5 at 0,1"]
 
 
 def test_a_turn_by_altitude_crosses_no_edge() -> None:
@@ -844,6 +846,12 @@ def test_a_change_has_its_place_after_the_newest_fix_that_was_stored_before_it()
     ]
 
 
+def test_the_batch_of_a_change_is_the_first_that_the_new_version_judges() -> None:
+    fixes = [at(0, batch=1), at(20, batch=2)]
+    assert story(fixes, *changed(fence(), 2, shape=FAR)) == ["enter 0 initial", "exit 0 fence_changed"]
+    assert story(fixes, *changed(fence(), 3, shape=FAR)) == ["enter 0 initial", "exit 20 fence_changed"]
+
+
 def test_the_newest_fix_before_a_change_is_of_any_quality() -> None:
     versions = changed(fence(), 2, shape=FAR)
     fixes = [at(0, batch=1), at(20, -1, flags=2, batch=1), at(10, batch=3)]
@@ -1023,9 +1031,36 @@ def test_a_chord_has_the_stretches_of_a_polygon_that_it_runs_through_or_touches(
 
 def test_the_edge_of_a_polygon_is_as_far_as_its_nearest_point() -> None:
     square = Polygons(SQUARE)
-    for place, nearest in [((2, 1), (2, 0)), ((-3, 2), (0, 2)), ((6, 6), (4, 4)), ((4, 1), (4, 1))]:
+    for place, nearest in [
+        ((2, 1), (2, 0)),
+        ((1, 1.05), (0, 1.05)),
+        ((1.05, 1), (1.05, 0)),
+        ((-3, 2), (0, 2)),
+        ((6, 6), (4, 4)),
+        ((4, 1), (4, 1)),
+    ]:
         expected = distance_m((place[0] / 128, place[1] / 128), (nearest[0] / 128, nearest[1] / 128))
         assert square.edge_m((place[0] / 128, place[1] / 128)) == pytest.approx(expected, abs=0.01)
+
+
+def test_slanted_chords_meet_slanted_edges_exactly() -> None:
+    triangle = Polygons(shapely.Polygon([(0, 0), (8, 4), (0, 4), (0, 0)]))
+    for ends, expected in [
+        (((0, 8), (4, 0)), [(Fraction(1, 2), Fraction(4, 5))]),
+        (((-2, -1), (10, 5)), [(Fraction(1, 6), Fraction(5, 6))]),
+        (((6, 5), (10, 3)), [(Fraction(1, 2), Fraction(1, 2))]),
+        (((1, 0), (9, 4)), []),
+    ]:
+        assert triangle.stretches(Chord.between(*ends)) == expected
+
+
+def test_the_edge_is_as_far_as_the_nearest_of_many_points_on_it() -> None:
+    corners = [(10.0, 60.0), (11.5, 60.2), (10.4, 61.0), (10.0, 60.0)]
+    along = [(a, b, i / 2_000) for a, b in pairwise(corners) for i in range(2_001)]
+    points = [(a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])) for a, b, part in along]
+    triangle = Polygons(shapely.Polygon(corners))
+    for place in [(10.6, 60.4), (9.0, 61.0), (12.0, 61.0), (11.0, 59.5)]:
+        assert triangle.edge_m(place) == pytest.approx(min(distance_m(place, point) for point in points), abs=0.1)
 
 
 # The answers of others ------------------------------------------------------------------------------------------------
