@@ -94,6 +94,14 @@ def test_positions_are_counted_in_whole_weeks_across_the_year() -> None:
     assert times(rule, start, start, datetime(2025, 1, 13)) == [datetime(2025, 1, 5, 9), datetime(2025, 1, 12, 9)]
 
 
+def test_positions_are_those_of_the_whole_week_also_if_a_part_of_it_is_asked_about() -> None:
+    start = datetime(2024, 12, 2, 9)
+    second = "FREQ=WEEKLY;BYDAY=MO,WE,SU;BYSETPOS=2"
+    assert times(second, start, datetime(2025, 1, 1), datetime(2025, 1, 6)) == [datetime(2025, 1, 1, 9)]
+    last = "FREQ=WEEKLY;BYDAY=MO,TU,SU;BYSETPOS=-1"
+    assert times(last, start, datetime(2024, 12, 30), datetime(2024, 12, 31, 23)) == []
+
+
 def test_a_numbered_week_without_a_day_means_the_weekday_of_the_start() -> None:
     found = times(
         "FREQ=YEARLY;BYWEEKNO=20", datetime(1997, 5, 12, 9), START - timedelta(days=365), datetime(1999, 6, 1)

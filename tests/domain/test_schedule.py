@@ -252,6 +252,18 @@ def test_an_occurrence_over_new_year_is_one_and_a_long_one_begins_anew_after_a_w
     assert long.occurrence(at).tolist() == begun
 
 
+def test_an_occurrence_of_a_whole_year_from_its_beginning_begins_anew_after_it() -> None:
+    found = Schedule.parse(calendar("DTSTART:20220101T000000Z\nDTEND:20230601T000000Z"))
+    assert found.occurrence(column(ms(2022, 5, 1), ms(2023, 5, 1))).tolist() == [ms(2022, 1, 1), ms(2023, 1, 1)]
+
+
+def test_a_window_of_last_week_may_still_hold_in_another_year() -> None:
+    found = Schedule.parse(weekly(("sun", "23:00", "22:59"), time_zone="Pacific/Honolulu"))
+    new_year = ms(2019, 1, 1)  # a Tuesday, in Hawaii still Monday
+    assert found.holds(column(new_year)).all()
+    assert found.boundary(new_year - 1, new_year + 24 * 60 * MINUTE_MS) == ms(2019, 1, 1, 8, 59)
+
+
 def test_an_end_at_new_year_is_a_boundary_and_a_passage_is_none() -> None:
     until = Schedule.parse(calendar("DTSTART:20231231T200000Z\nDTEND:20240101T000000Z"))
     new_year = ms(2024, 1, 1)

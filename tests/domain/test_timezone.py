@@ -63,6 +63,28 @@ def test_a_skipped_time_is_the_instant_of_the_skip_or_counted_on_by_the_old_offs
     assert utc(berlin.instants(skipped)[0]) == datetime(2024, 3, 31, 1, 30)
 
 
+@pytest.mark.parametrize(
+    ("reading", "expected"),
+    [
+        (datetime(2024, 3, 31, 1, 59, 59), datetime(2024, 3, 31, 0, 59, 59)),
+        (datetime(2024, 3, 31, 2), datetime(2024, 3, 31, 1)),
+        (datetime(2024, 3, 31, 2, 59, 59), datetime(2024, 3, 31, 1, 59, 59)),
+        (datetime(2024, 3, 31, 3), datetime(2024, 3, 31, 1)),
+        (datetime(2024, 10, 27, 2), datetime(2024, 10, 27)),
+        (datetime(2024, 10, 27, 2, 59, 59), datetime(2024, 10, 27, 0, 59, 59)),
+        (datetime(2024, 10, 27, 3), datetime(2024, 10, 27, 2)),
+    ],
+)
+def test_readings_around_a_change_mean_what_the_standard_says(reading: datetime, expected: datetime) -> None:
+    assert utc(time_zone("Europe/Berlin").instants(column(reading))[0]) == expected
+
+
+def test_a_summer_of_a_week_is_seen() -> None:
+    boa_vista = time_zone("America/Boa_Vista")
+    assert utc(boa_vista.instants(column(datetime(2000, 10, 12, 12)))[0]) == datetime(2000, 10, 12, 15)
+    assert utc(boa_vista.instants(column(datetime(2000, 10, 18, 12)))[0]) == datetime(2000, 10, 18, 16)
+
+
 def test_a_day_that_a_zone_left_out_has_no_length() -> None:
     apia = time_zone("Pacific/Apia")
     begin, end = apia.first_instants(column(datetime(2011, 12, 30), datetime(2011, 12, 31)))

@@ -140,12 +140,12 @@ class _Year:
         return at, (at >= 0) & (time_ms < self.ends_ms[at])
 
     def change_after(self, before_ms: int) -> int | None:
-        """The first start in [begin, end) or end in (begin, end] that is later than the instant."""
-        start = np.searchsorted(self.starts_ms, max(before_ms, self.begin_ms - 1), side="right")
-        end = np.searchsorted(self.ends_ms, max(before_ms, self.begin_ms), side="right")
-        found = [int(each) for each in self.starts_ms[start : start + 1] if each < self.end_ms]
-        found += [int(each) for each in self.ends_ms[end : end + 1] if each <= self.end_ms]
-        return min(found, default=None)
+        """The first start or end in [begin, end] that is later than the instant."""
+        after_ms = max(before_ms, self.begin_ms - 1)
+        start = np.searchsorted(self.starts_ms, after_ms, side="right")
+        end = np.searchsorted(self.ends_ms, after_ms, side="right")
+        found = [*self.starts_ms[start : start + 1].tolist(), *self.ends_ms[end : end + 1].tolist()]
+        return min((at for at in found if at <= self.end_ms), default=None)
 
 
 class _Years:
