@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.domain.batch import DEGREE, UNKNOWN_INT32, Columns, Floats, Ints, Mask
-from tracker.domain.chord import between, crossing_fractions
+from tracker.domain.chord import between
 from tracker.domain.geodesy import distances_m
 from tracker.domain.geofence import FenceIndex, Geofence
 from tracker.domain.presence import (
@@ -131,9 +131,7 @@ def evidence(
             asked |= ~held[mine]
         if asked.any():
             at = mine[asked]
-            away_m = index.shapes_of(fence_id).edge_distances_m(
-                np.zeros(len(at), np.int64), lon[at] / DEGREE, lat[at] / DEGREE
-            )
+            away_m = index.edge_distances_m(fence[at], lon[at] / DEGREE, lat[at] / DEGREE)
             unsure = np.zeros(len(at), np.bool_)
             if rule.edge == "certain":
                 unsure |= known[asked] & (away_m < accuracy[at] / 10)
@@ -162,16 +160,23 @@ def crossings(index: FenceIndex, steps: Steps, at: Ints, fence: Ints, held: Mask
     """
     found: list[Crossed | None] = [None] * len(at)
     believed = (steps.gap_ms(at) <= index.max_gap_ms(fence)) & (steps.prev_batch[at] >= index.since_batch(fence))
-    for fence_id in np.unique(fence[believed]).tolist():
-        mine = np.flatnonzero(believed & (fence == fence_id))
-        ends = _chord(steps, at[mine])
-        shapes, which = index.shapes_of(fence_id), np.zeros(len(mine), np.int64)
-        # At most one of the two ends is inside: the same place told twice crosses nothing.
-        apart = shapes.hold(which, ends[0], ends[1]) != held[mine]
-        mine, ends = mine[apart], tuple(end[apart] for end in ends)
-        fraction = crossing_fractions(shapes, which[apart], *ends)
-        for i, crossed in zip(mine.tolist(), _crossed(steps, at[mine], fraction), strict=True):
-            found[i] = crossed
+    mine = np.flatnonzero(believed)
+    ends = _chord(steps, at[mine])
+    # One of the ends is inside and the other is not: the same place told twice crosses nothing.
+    apart = index.hold(fence[mine], ends[0], ends[1]) != held[mine]
+    mine, inward = mine[apart], held[mine[apart]]
+    lon0, lat0, lon1, lat1 = (end[apart] for end in ends)
+    # From outside inwards, whichever way it went: what lies between the outermost touch and the fix inside is one stay.
+    fraction = index.touched_at(
+        fence[mine],
+        np.where(inward, lon0, lon1),
+        np.where(inward, lat0, lat1),
+        np.where(inward, lon1, lon0),
+        np.where(inward, lat1, lat0),
+    )
+    fraction = np.where(inward, fraction, 1 - fraction)
+    for i, crossed in zip(mine.tolist(), _crossed(steps, at[mine], fraction), strict=True):
+        found[i] = crossed
     return found
 
 
@@ -417,10 +422,8 @@ def _among(codes: Ints, sorted_codes: Ints) -> Mask:
 def _before_held(index: FenceIndex, steps: Steps, at: Ints, fence: Ints, hits: tuple[Ints, Ints]) -> Mask:
     """Whether the shapes hold the fixes before."""
     held = _among(((at - 1) << 32) | fence, (hits[0] << 32) | hits[1])
-    for fence_id in np.unique(fence[steps.first[at]]).tolist():
-        mine = np.flatnonzero(steps.first[at] & (fence == fence_id))
-        lon, lat = steps.prev_lon[at[mine]] / DEGREE, steps.prev_lat[at[mine]] / DEGREE
-        held[mine] = index.shapes_of(fence_id).hold(np.zeros(len(mine), np.int64), lon, lat)
+    mine = np.flatnonzero(steps.first[at])
+    held[mine] = index.hold(fence[mine], steps.prev_lon[at[mine]] / DEGREE, steps.prev_lat[at[mine]] / DEGREE)
     return held
 
 
@@ -461,11 +464,7 @@ def _touched(
     where = np.flatnonzero(_among(asked, code[order]))
     touch = order[np.searchsorted(code[order], asked[where])]
     step, of, fraction = step[touch], of[touch], fraction[touch]
-    held = np.zeros(len(step), np.bool_)
-    for fence_id in np.unique(of).tolist():
-        mine = np.flatnonzero(of == fence_id)
-        lon, lat = steps.prev_lon[step[mine]] / DEGREE, steps.prev_lat[step[mine]] / DEGREE
-        held[mine] = index.shapes_of(fence_id).hold(np.zeros(len(mine), np.int64), lon, lat)
+    held = index.hold(of, steps.prev_lon[step] / DEGREE, steps.prev_lat[step] / DEGREE)
     says = evidence(
         index,
         of,

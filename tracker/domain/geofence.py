@@ -1,6 +1,6 @@
 """Geofences with their options, and an index that says which of them hold which points."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -94,6 +94,15 @@ class _Tree:
         self.shapes = Shapes([fence.shape for fence, _ in entries])
         corners = np.array([box for _, box in entries], dtype=np.float64).reshape(-1, 4)
         self.tree = shapely.STRtree(shapely.box(*corners.T)) if entries else None
+        self._entry = np.full(int(self.ids.max(initial=-1)) + 1, -1, np.int64)
+        self._entry[self.ids] = np.arange(len(self.ids))
+
+    def entry(self, fence: Ints, version: Ints) -> Ints:
+        """An entry of each of these versions, -1 where it is not here."""
+        found = np.full(len(fence), -1, np.int64)
+        here = np.flatnonzero(fence < len(self._entry))
+        found[here] = self._entry[fence[here]]
+        return np.where((found >= 0) & (self.versions[found] == version), found, -1) if len(self.ids) else found
 
     def candidates(self, geometries: Sequence[Any]) -> tuple[Ints, Ints]:
         """(position, entry) of every entry whose box meets the geometry's."""
@@ -137,26 +146,18 @@ class FenceIndex:
         self._small: _Tree | None = None
         self._crossed: _Tree | None = None
         self._traits: _Traits | None = None
-        self._shapes: dict[tuple[int, int], Shapes] = {}
 
     def put(self, fence: Geofence) -> None:
         """Add a geofence, or a new version of one."""
-        self._forget_shapes(fence.id)
         self.fences[fence.id] = fence
         self._recent.add(fence.id)
         self._stale()
 
     def remove(self, fence_id: int) -> Geofence | None:
-        self._forget_shapes(fence_id)
         self._recent.discard(fence_id)
         fence = self.fences.pop(fence_id, None)
         self._stale()
         return fence
-
-    def _forget_shapes(self, fence_id: int) -> None:
-        old = self.fences.get(fence_id)
-        if old is not None:
-            self._shapes.pop((fence_id, old.version), None)
 
     def _stale(self) -> None:
         self._small = self._crossed = self._traits = None
@@ -206,13 +207,37 @@ class FenceIndex:
         """The first batch of the geofence that was made last."""
         return int(self._current().since_batch.max())
 
-    def shapes_of(self, fence_id: int) -> Shapes:
-        """The shape of one geofence as columns of one."""
-        fence = self.fences[fence_id]
-        key = fence_id, fence.version
-        if key not in self._shapes:
-            self._shapes[key] = Shapes([fence.shape])
-        return self._shapes[key]
+    def _shapes_of(self, fence: Ints) -> Iterator[tuple[Shapes, Ints, Ints]]:
+        """The columns in which the shapes of these geofences stand, whose they are, and their places there."""
+        version = self._current().version[fence]
+        missing = np.ones(len(fence), np.bool_)
+        for tree in self._trees():
+            entry = tree.entry(fence, version)
+            at = np.flatnonzero(missing & (entry >= 0))
+            missing[at] = False
+            if len(at):
+                yield tree.shapes, at, entry[at]
+
+    def hold(self, fence: Ints, lon: Floats, lat: Floats) -> Mask:
+        """Whether geofence fence[i] holds the i-th point, its edge included. Degrees."""
+        inside = np.zeros(len(fence), np.bool_)
+        for shapes, at, which in self._shapes_of(fence):
+            inside[at] = shapes.hold(which, lon[at], lat[at])
+        return inside
+
+    def edge_distances_m(self, fence: Ints, lon: Floats, lat: Floats) -> Floats:
+        """How far the edge of geofence fence[i] is from the i-th point, on either side of it."""
+        metres = np.full(len(fence), np.inf)
+        for shapes, at, which in self._shapes_of(fence):
+            metres[at] = shapes.edge_distances_m(which, lon[at], lat[at])
+        return metres
+
+    def touched_at(self, fence: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
+        """The fraction of the i-th chord at which it first touches geofence fence[i], NaN where it never does."""
+        first = np.full(len(fence), np.nan)
+        for shapes, at, which in self._shapes_of(fence):
+            first[at] = shapes.touched_at(which, lon0[at], lat0[at], lon1[at], lat1[at])
+        return first
 
     def _trees(self) -> list[_Tree]:
         if len(self._recent) > max(self._REBUILD_AT_LEAST, len(self.fences) // 8):
