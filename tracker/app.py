@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from aiohttp import web
@@ -38,16 +39,18 @@ from tracker.doors import (
 )
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
-from tracker.doors.keys import DATABASE, FLEET, HUB, WRITER
+from tracker.doors.keys import DATABASE, FLEET, HUB, REACHABILITY, WRITER
 from tracker.doors.problems import problems_middleware
 from tracker.errors import SetupError
 from tracker.hooks.dispatcher import Dispatcher
 from tracker.live.feed import Feed
 from tracker.live.hub import Hub
 from tracker.live.latest import Latest
+from tracker.live.reachability import Reachability
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.publish import Publisher
+from tracker.pipeline.reachability import Teller, hear, restore
 from tracker.pipeline.revise import Reviser
 from tracker.pipeline.stream import Lanes
 from tracker.settings import Settings
@@ -104,6 +107,7 @@ class Server:
         self.feed = Feed()
         self.latest = Latest(self.fleet)
         self.hub = Hub(self.latest, self.feed)
+        self.reachability = Reachability(self.fleet)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -151,11 +155,15 @@ class Server:
 
     async def _start_journey(self, url: str) -> None:
         self.dispatcher = Dispatcher(self.database, allow=self.settings.hooks_allow)
-        publisher = Publisher(self.latest, self.feed, (self.hub.touch, self.dispatcher.wake))
+        publisher = Publisher(
+            self.latest, self.feed, (self.hub.touch, self.dispatcher.wake), (partial(hear, self.reachability),)
+        )
         self.writer = Writer(Journal(url), self.fleet, Intake(), Lanes(), publisher)
         await self.writer.start()
         self._stack.push_async_callback(self.writer.stop)
         self.writer.on_end(self.failed.set)
+        await restore(self.writer, self.reachability, self.database)
+        self._watch(self._stack, Teller(self.writer, self.reachability).run(), "reachability")
         self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
         await self.filer.start()
         self.filer.on_end(self.failed.set)
@@ -221,7 +229,7 @@ class Server:
             self.access.on_revoked(watchers.revoked)
             self.access.on_session_ended(watchers.session_ended)
         app[DATABASE], app[FLEET], app[WRITER], app[HUB] = self.database, self.fleet, self.writer, self.hub
-        app[ACCESS] = self.access
+        app[ACCESS], app[REACHABILITY] = self.access, self.reachability
         app[sign_in.ATTEMPTS] = Attempts()
         app[accounts.ACCOUNTS] = Accounts(self.database, self.access)
         app[assets.FLEET_STORE] = FleetStore(
@@ -236,7 +244,8 @@ class Server:
         app[health.FILER] = self.filer
         app[health.MORE_METRICS] = self._more_metrics
 
-    def _fleet_changed(self, asset_ids: Collection[int], _device_ids: Collection[int]) -> None:
+    def _fleet_changed(self, asset_ids: Collection[int], device_ids: Collection[int]) -> None:
+        self.reachability.fleet_changed(asset_ids, device_ids)
         for asset in asset_ids:
             if asset in self.fleet.assets:
                 self.latest.touch(asset)
@@ -257,7 +266,11 @@ class Server:
             "tracker_hook_dead_total": ("counter", "Deliveries put aside", stats.dead),
             "tracker_late_assets": ("gauge", "Assets that wait to be judged again", self.reviser.waiting),
             "tracker_judged_again_total": ("counter", "Fixes judged again for late ones", self.reviser.fixes),
-            "tracker_corrections_total": ("counter", "Events told late, revised or retracted", self.reviser.corrections),
+            "tracker_corrections_total": (
+                "counter",
+                "Events told late, revised or retracted",
+                self.reviser.corrections,
+            ),
             "tracker_hook_in_flight": ("gauge", "Attempts under way", stats.in_flight),
         }
 

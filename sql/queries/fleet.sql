@@ -13,7 +13,7 @@ SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL AND id = ANY
 -- name: list_assets
 SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,
        ARRAY(SELECT d.id FROM device d WHERE d.asset = a.id AND d.deleted_at IS NULL ORDER BY d.id) AS devices
-FROM asset a WHERE a.deleted_at IS NULL AND a.id > $1 ORDER BY a.id LIMIT $2
+FROM asset a WHERE a.deleted_at IS NULL AND a.id > $1 AND ($3::int[] IS NULL OR a.id = ANY ($3)) ORDER BY a.id LIMIT $2
 
 -- name: asset_by_id
 SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,

@@ -7,4 +7,4 @@ RETURNING id, name, args
 UPDATE command SET answered_at = now(), ok = $3, value = $4 WHERE id = $2 AND device = $1 AND answered_at IS NULL
 
 -- name: set_device_status
-UPDATE device SET status = $2, status_at = now() WHERE id = $1
+UPDATE device SET status = $2, status_at = 'epoch'::timestamptz + $3 * interval '1 ms' WHERE id = $1

@@ -1,6 +1,6 @@
 """The REST doors as an application of their own, on a real database; what the journey would bring is put in by hand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,12 @@ from tracker.domain.fleet import Fleet
 from tracker.doors import accounts, assets, devices, events, history, pages, sign_in
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
-from tracker.doors.keys import DATABASE, FLEET, HUB
+from tracker.doors.keys import DATABASE, FLEET, HUB, REACHABILITY
 from tracker.doors.problems import problems_middleware
 from tracker.live.feed import Feed
 from tracker.live.hub import Hub
 from tracker.live.latest import Latest
+from tracker.live.reachability import Reachability
 from tracker.store.database import Database
 from tracker.store.fleet import FleetStore
 
@@ -103,11 +104,17 @@ def application(database: Database, told: Told, extra: list[web.RouteDef] | None
     app[DATABASE], app[FLEET], app[ACCESS] = database, fleet, access
     app[HUB] = Hub(Latest(fleet), Feed())
     app[assets.LATEST] = app[HUB].latest
+    app[REACHABILITY] = Reachability(fleet)
+
+    def changed(asset_ids: Collection[int], device_ids: Collection[int]) -> None:
+        app[REACHABILITY].fleet_changed(asset_ids, device_ids)
+        told.changed.append((set(asset_ids), set(device_ids)))
+
     app[assets.FLEET_STORE] = FleetStore(
         database,
         fleet,
         tokens_ended=access.ended,
-        changed=lambda asset_ids, device_ids: told.changed.append((set(asset_ids), set(device_ids))),
+        changed=changed,
     )
     app[accounts.ACCOUNTS] = Accounts(database, access)
     app[devices.COMMANDS] = lambda *command: told.commands.append(command)

@@ -10,11 +10,14 @@ from msgspec import UNSET, UnsetType
 
 from tracker.access.roles import Role, require
 from tracker.domain.fix import RANGES
+from tracker.domain.reachability import NAMES, Connection
 from tracker.doors.fields import Body, Name, Tags, free_form, given
-from tracker.doors.keys import DATABASE
-from tracker.doors.paging import number_of, only, page_of, path_id
+from tracker.doors.keys import DATABASE, REACHABILITY
+from tracker.doors.paging import Page, number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
+from tracker.errors import InvalidField
 from tracker.live.latest import Latest
+from tracker.pipeline.commit import now_ms
 from tracker.store.fleet import FleetStore, asset_of
 from tracker.wire import ids
 from tracker.wire.times import rfc3339
@@ -59,18 +62,41 @@ def routes() -> list[web.RouteDef]:
 
 @require(Role.VIEWER)
 async def list_assets(request: web.Request) -> web.StreamResponse:
-    page = page_of(request, ids.ASSET)
-    return page.answer("assets", await request.app[DATABASE].rows("list_assets", page.after, page.fetch), _form)
+    """All, or with `state` those of which no more, or nothing yet, or again something is heard."""
+    page = page_of(request, ids.ASSET, "state")
+    at_ms = now_ms()
+    numbers = _in_state(request, page, at_ms)
+    rows = await request.app[DATABASE].rows("list_assets", page.after, page.fetch, numbers)
+    shown, following = page.cut(rows)
+    connections = request.app[REACHABILITY].of_assets([row["id"] for row in shown], at_ms)
+    forms = [{**_form(row), "connection": connection_form(each)} for row, each in zip(shown, connections, strict=True)]
+    return answer({"assets": forms, "next": following})
+
+
+def _in_state(request: web.Request, page: Page, at_ms: int) -> list[int] | None:
+    """The assets of this page that are in the state that is asked for; None: any state is good."""
+    state = request.query.get("state")
+    if state is None:
+        return None
+    if state not in NAMES:
+        raise InvalidField(f"state must be one of {', '.join(NAMES)}.", field="state")
+    found = request.app[REACHABILITY].assets_in(NAMES.index(state), at_ms)
+    numbers: list[int] = found[found > page.after][: page.fetch].tolist()
+    return numbers
 
 
 @require(Role.VIEWER)
 async def show_asset(request: web.Request) -> web.StreamResponse:
-    """One asset, with its position if it has one."""
+    """One asset, with its position if it has one, and whether it is heard of."""
     only(request)
     number = path_id(request, ids.ASSET)
     form = _form(await request.app[FLEET_STORE].asset(number))
     latest = request.app[LATEST]
-    return answer({**form, "position": latest.state(number) if latest.known(number) else None})
+    return answer({
+        **form,
+        "connection": _connection(request, number),
+        "position": latest.state(number) if latest.known(number) else None,
+    })  # fmt: skip
 
 
 @require(Role.DISPATCHER)
@@ -80,7 +106,7 @@ async def create_asset(request: web.Request) -> web.StreamResponse:
     row = await request.app[FLEET_STORE].create_asset(
         wanted.name, wanted.tags, wanted.attributes, _thresholds(wanted.thresholds)
     )
-    return answer(_form(row), status=201)
+    return answer({**_form(row), "connection": _connection(request, row["id"])}, status=201)
 
 
 @require(Role.DISPATCHER)
@@ -99,7 +125,7 @@ async def change_asset(request: web.Request) -> web.StreamResponse:
         active_device,
         None if patch.thresholds is UNSET else _thresholds(patch.thresholds),
     )
-    return answer(_form(row))
+    return answer({**_form(row), "connection": _connection(request, row["id"])})
 
 
 @require(Role.DISPATCHER)
@@ -116,6 +142,24 @@ def _thresholds(fields: ThresholdFields | None) -> dict[str, float | None]:
     if fields is None:
         return dict.fromkeys(ThresholdFields.__struct_fields__)
     return {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not UNSET}
+
+
+def _connection(request: web.Request, asset: int) -> dict[str, Any]:
+    return connection_form(request.app[REACHABILITY].of_assets([asset], now_ms())[0])
+
+
+def connection_form(connection: Connection) -> dict[str, Any]:
+    return {
+        "state": NAMES[connection.state],
+        "since": _time(connection.since_ms),
+        "reason": connection.reason,
+        "last_heard_at": _time(connection.heard_ms),
+        "deadline_at": _time(connection.deadline_ms),
+    }
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
 
 
 def _form(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tracker.access.credentials import hash_of, new_token
 from tracker.access.roles import Role, require
-from tracker.doors.assets import FLEET_STORE
+from tracker.domain.reachability import LONGEST_S, SHORTEST_S, SILENT_AFTER_S, seconds
+from tracker.doors.assets import FLEET_STORE, connection_form
 from tracker.doors.fields import Body, Name, free_form, given
-from tracker.doors.keys import DATABASE
+from tracker.doors.keys import DATABASE, REACHABILITY
 from tracker.doors.paging import id_of, number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
+from tracker.errors import InvalidField
+from tracker.pipeline.commit import now_ms
 from tracker.store.fleet import DeviceDraft
 from tracker.wire import ids
 from tracker.wire.times import rfc3339
@@ -71,9 +74,10 @@ def routes() -> list[web.RouteDef]:
 async def list_devices(request: web.Request) -> web.StreamResponse:
     page = page_of(request, ids.DEVICE, "asset")
     asset = id_of(request, ids.ASSET, "asset")
-    return page.answer(
-        "devices", await request.app[DATABASE].rows("list_devices", page.after, page.fetch, asset), _form
-    )
+    shown, following = page.cut(await request.app[DATABASE].rows("list_devices", page.after, page.fetch, asset))
+    connections = request.app[REACHABILITY].of_devices([row["id"] for row in shown], now_ms())
+    forms = [{**_form(row), "connection": connection_form(each)} for row, each in zip(shown, connections, strict=True)]
+    return answer({"devices": forms, "next": following})
 
 
 @require(Role.VIEWER)
@@ -85,6 +89,7 @@ async def show_device(request: web.Request) -> web.StreamResponse:
     streams = await request.app[DATABASE].rows("streams_of_device", number)
     return answer({
         **form,
+        "connection": _connection(request, number),
         "streams": [_stream_form(row) for row in streams],
         "stream_count": streams[0]["known"] if streams else 0,
     })  # fmt: skip
@@ -120,12 +125,36 @@ async def change_device(request: web.Request) -> web.StreamResponse:
     patch = await body(request, DevicePatch)
     if patch.config is not UNSET:
         free_form(patch.config, "config")
+        _check_patience(patch.config)
     asset = None if patch.asset is UNSET else number_of(ids.ASSET, patch.asset, "asset")
     number = path_id(request, ids.DEVICE)
     row = await request.app[FLEET_STORE].change_device(number, given(patch.name), asset, given(patch.config))
     if patch.config is not UNSET and CONFIGS in request.app:
         request.app[CONFIGS](number)
-    return answer(_form(row))
+    return answer({**_form(row), "connection": _connection(request, number)})
+
+
+def _check_patience(config: dict[str, Any]) -> None:
+    """How long a device may say nothing: the server holds it to that.
+
+    Raises:
+        InvalidField: that is no such number.
+    """
+    for name in ("silent_after_s", "offline_after_s"):
+        if name in config and seconds(config[name]) is None:
+            raise InvalidField(
+                f"config.{name} must be a number of seconds from {SHORTEST_S:g} to {LONGEST_S:,.0f}.",
+                field=f"config.{name}",
+            )
+    silent_s = config.get("silent_after_s", SILENT_AFTER_S)
+    if config.get("offline_after_s", silent_s) < silent_s:
+        raise InvalidField(
+            f"config.offline_after_s must not be below silent_after_s, {silent_s:g}.", field="config.offline_after_s"
+        )
+
+
+def _connection(request: web.Request, device: int) -> dict[str, Any]:
+    return connection_form(request.app[REACHABILITY].of_devices([device], now_ms())[0])
 
 
 @require(Role.ADMIN)

@@ -21,14 +21,14 @@ from tracker.doors.problems import answer
 from tracker.doors.stream import stream
 from tracker.errors import InvalidField, NotFound
 from tracker.live.feed import Feed
-from tracker.pipeline.record import TYPES
+from tracker.pipeline.record import EVENT_TYPES
 from tracker.store import events
 from tracker.store.database import Database
 from tracker.wire import ids
 from tracker.wire.events import event_of
 from tracker.wire.times import to_datetime
 
-KNOWN_TYPES: Final = frozenset(TYPES.values())
+KNOWN_TYPES: Final = frozenset(EVENT_TYPES)
 EVENT_STREAM: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 1_000

@@ -17,13 +17,12 @@ from tracker.doors.problems import answer, body
 from tracker.errors import Conflict, InvalidField, NotFound
 from tracker.hooks.dispatcher import Dispatcher
 from tracker.hooks.signing import new_key, secret_of
-from tracker.pipeline.record import TYPES
+from tracker.pipeline.record import EVENT_TYPES
 from tracker.wire import ids
 from tracker.wire.times import rfc3339
 
 HOOK_DISPATCHER: Final = web.AppKey("hook_dispatcher", Dispatcher)
 
-EVENT_TYPES: Final = tuple(TYPES.values())
 STATES: Final = ("pending", "delivered", "dead")
 SWITCHED_OFF: Final = "switched off"
 _NEWEST: Final = 2**63 - 1

@@ -19,9 +19,10 @@ from tracker.access.roles import public
 from tracker.access.tokens import DeviceToken
 from tracker.domain.fix import MAX_MESSAGE_BYTES
 from tracker.domain.fleet import Device, Fleet
+from tracker.domain.reachability import CLOSED, CLOSED_BY_SERVER, LOST
 from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import ACCESS, bearer
-from tracker.doors.keys import DATABASE, FLEET, WRITER
+from tracker.doors.keys import DATABASE, FLEET, REACHABILITY, WRITER
 from tracker.doors.problems import problem
 from tracker.errors import (
     InvalidField,
@@ -36,7 +37,7 @@ from tracker.errors import (
 )
 from tracker.memory import Closings
 from tracker.pipeline.admission import NAMED_BY_SERVER, open_named, open_unnamed
-from tracker.pipeline.commit import Writer
+from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.database import Database
@@ -133,6 +134,8 @@ class _Socket:
     token: DeviceToken
     source: Source = field(init=False)
     goodbye: Goodbye = field(init=False)
+    device: int | None = None  # whose own socket it is, once that was welcomed
+    left: bool = False  # the peer said goodbye
 
     def __post_init__(self) -> None:
         self.goodbye = Goodbye(self.request)
@@ -151,6 +154,16 @@ class _Socket:
 
     def say(self, message: object) -> None:
         self.send([msgspec.json.encode(message)])
+
+    def opened(self, device: int) -> None:
+        """It is this device's own: while it is open the device is not offline."""
+        self.device = device
+        self.request.app[REACHABILITY].open(device, now_ms())
+
+    def ended(self) -> None:
+        if self.device is not None:
+            how = CLOSED_BY_SERVER if self.goodbye.said else CLOSED if self.left else LOST
+            self.request.app[REACHABILITY].end(self.device, how, now_ms())
 
     def _superseded(self) -> None:
         self.goodbye.say(edge(Superseded("")).close_code, "a newer socket took this stream over")
@@ -223,10 +236,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
         async with socket.goodbye.heeded(ws):
             if token.device_id is not None:
-                await _welcome(socket, writer, database, _device(fleet, token, None), name, default=True)
+                device = _device(fleet, token, None)
+                socket.opened(device.id)
+                await _welcome(socket, writer, database, device, name, default=True)
             await _read(socket, writer, database, fleet)
     finally:
         sockets.discard(socket)
+        socket.ended()
         socket.source.release()
     return ws
 
@@ -270,6 +286,7 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
             log.info("action=device_socket_failed cause=%s peer=%s", message.data, socket.request.remote)
             return
         else:
+            socket.left = message.type is WSMsgType.CLOSE
             return
 
 
@@ -292,16 +309,20 @@ def _is_control(data: bytes) -> bool:
 
 async def _control(socket: _Socket, writer: Writer, database: Database, fleet: Fleet, data: bytes) -> None:
     """hello, result, status; a fault in one is an error message, not the end of the socket."""
+    reachability = socket.request.app[REACHABILITY]
     try:
         message = _hello.decode(data)
         if isinstance(message, Hello):
             name = _stream_name(message.stream)
             device = _device(fleet, socket.token, message.device)
             await _welcome(socket, writer, database, device, name, default=socket.source.default is None)
+            reachability.hear_word(device.id, now_ms())
         elif isinstance(message, Result):
             command = ids.number_of(ids.COMMAND, message.id)
             for device_id in {lane.device.id for lane in socket.source.lanes.values()}:
                 await database.execute("answer_command", device_id, command, message.ok, message.value)
+            if socket.device is not None:
+                reachability.hear_word(socket.device, now_ms())
         else:
             device = _device(fleet, socket.token, message.device)
             said = {
@@ -309,7 +330,10 @@ async def _control(socket: _Socket, writer: Writer, database: Database, fleet: F
                 for key, value in msgspec.to_builtins(message).items()
                 if key in ("battery", "reason") and value is not None
             }
-            await database.execute("set_device_status", device.id, said)
+            await socket.source.quiet()  # what it sent before counts as before, by the times that are stored
+            at_ms = now_ms()
+            await database.execute("set_device_status", device.id, said, at_ms)
+            reachability.hear_reason(device.id, message.reason, at_ms)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         socket.say(Error("malformed", f"this message cannot be used: {str(error)[:200]}"))
     except (InvalidField, NotFound) as error:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from tracker.domain.fleet import Fleet
 from tracker.live.hub import Hub
+from tracker.live.reachability import Reachability
 from tracker.pipeline.commit import Writer
 from tracker.store.database import Database
 
@@ -13,3 +14,4 @@ DATABASE: Final = web.AppKey("database", Database)
 FLEET: Final = web.AppKey("fleet", Fleet)
 WRITER: Final = web.AppKey("writer", Writer)
 HUB: Final = web.AppKey("hub", Hub)
+REACHABILITY: Final = web.AppKey("reachability", Reachability)

@@ -4,6 +4,7 @@ Changed only after a commit. `change[asset]` is a number that grows with every b
 changed since it last looked; nothing is queued per viewer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ class Latest:
         self.change: NDArray[np.int64] = np.zeros(1, np.int64)  # 0: no position
         self.now = 0
         self.attributes: dict[int, bytes] = {}
+        self.unreachable: dict[int, str] = {}  # the assets that are silent or offline, and which
         self._entries: dict[int, tuple[int, int, bytes]] = {}
 
     def _reserve(self, largest: int) -> None:
@@ -91,9 +93,19 @@ class Latest:
             self.change[asset] = self.now
             self.columns["lat"][asset] = UNKNOWN_INT32  # outside of every box
             self.attributes.pop(asset, None)
+        self.unreachable.pop(asset, None)
+
+    def reach(self, states: Mapping[int, str]) -> None:
+        """These assets are `silent` or `offline` now, or `online` again."""
+        for asset, state in states.items():
+            if state == "online":
+                self.unreachable.pop(asset, None)
+            else:
+                self.unreachable[asset] = state
+            self.touch(asset)
 
     def touch(self, asset: int) -> None:
-        """An asset's name or tags changed: it is shown anew."""
+        """An asset's name, tags or state changed: it is shown anew."""
         if asset < len(self.change) and self.change[asset]:
             self.now += 1
             self.change[asset] = self.now
@@ -115,9 +127,18 @@ class Latest:
         key = (int(self.change[asset]), self.fleet.version)
         if cached is not None and cached[:2] == key:
             return cached[2]
-        encoded = msgspec.json.encode(self.state(asset))
+        shown = self.state(asset)
+        if asset in self.unreachable:
+            shown["state"] = self.unreachable[asset]
+        encoded = msgspec.json.encode(shown)
         self._entries[asset] = (*key, encoded)
         return encoded
+
+    def place(self, asset: int) -> tuple[int, int] | None:
+        """Its lon and lat in 1e-7 degrees."""
+        if not self.known(asset):
+            return None
+        return int(self.columns["lon"][asset]), int(self.columns["lat"][asset])
 
     def state(self, asset: int) -> dict[str, Any]:
         """What is known of an asset that has a position."""

@@ -23,10 +23,17 @@ TOLD_REJECTS: Final = 1_000  # by one batch to one source; the newest are listed
 class Publisher:
     """Owns what the world sees: Latest and Feed change only here."""
 
-    def __init__(self, latest: Latest, feed: Feed, on_change: Sequence[Callable[[], None]] = ()) -> None:
+    def __init__(
+        self,
+        latest: Latest,
+        feed: Feed,
+        on_change: Sequence[Callable[[], None]] = (),
+        on_batch: Sequence[Callable[[Prepared], None]] = (),
+    ) -> None:
         self.latest = latest
         self.feed = feed
         self._on_change = tuple(on_change)
+        self._on_batch = tuple(on_batch)
 
     def restore(self, snapshot: Snapshot) -> None:
         """What was durable before this process began."""
@@ -42,6 +49,8 @@ class Publisher:
             lane.last_batch = prepared.number
         seen = prepared.judgement.trusted
         self.latest.put(seen.asset, prepared.columns, seen.rows)
+        for told in self._on_batch:
+            told(prepared)
         self.tell(events)
         answer(prepared)
 
@@ -50,6 +59,10 @@ class Publisher:
         row = {"asset": asset, **newest}
         self.latest.put(*latest_columns([row]), np.zeros(1, np.int64))
         self._notify()
+
+    def reached(self, states: Mapping[int, str]) -> None:
+        """Assets that are silent, offline or online again, as was told durably; `tell` of it follows."""
+        self.latest.reach(states)
 
     def tell(self, events: Sequence[Event]) -> None:
         """Events that are durable, and whatever else viewers and hooks should look at."""

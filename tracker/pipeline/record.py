@@ -23,6 +23,7 @@ TYPES = {
     ABSENT: "geofence.absent",
 }
 KINDS = {name: kind for kind, name in TYPES.items()}
+EVENT_TYPES: Final = (*TYPES.values(), "asset.online", "asset.silent", "asset.offline")
 
 EVENT_COLUMNS: Final = 18  # that record_events takes
 
@@ -45,6 +46,19 @@ class Happening:
     crossed: Crossed | None = None
     status: Status = "live"
     revises: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event about an asset alone, before it has a place in the feed."""
+
+    type: str
+    asset: int
+    device: int | None
+    time_ms: int
+    lon: int | None
+    lat: int | None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +96,30 @@ def record(found: Sequence[Happening], fleet: Fleet, *, after_id: int, recorded_
     """Number the happenings from after_id + 1 on and pair those that are told at once into visits; visits that are
     revised are written by whoever judged again.
     """
+    rows = [_event(event_id, happening, fleet) for event_id, happening in enumerate(found, after_id + 1)]
+    return _record(rows, *_visits(found, after_id), after_id=after_id, recorded_ms=recorded_ms)
+
+
+def record_notices(found: Sequence[Notice], fleet: Fleet, *, after_id: int, recorded_ms: int) -> Record:
+    """Number the notices from after_id + 1 on."""
+    rows = [_event_of_asset(event_id, notice, fleet) for event_id, notice in enumerate(found, after_id + 1)]
+    return _record(rows, *_visits((), after_id), after_id=after_id, recorded_ms=recorded_ms)
+
+
+def _record(
+    rows: Sequence[dict[str, Any]],
+    closed: tuple[list[object], ...],
+    opened: tuple[list[object], ...],
+    *,
+    after_id: int,
+    recorded_ms: int,
+) -> Record:
     events: list[list[object]] = [[] for _ in range(EVENT_COLUMNS)]
-    shown = []
-    for event_id, happening in enumerate(found, after_id + 1):
-        row = _event(event_id, happening, fleet)
+    for row in rows:
         for column, value in zip(events, row.values(), strict=True):
             column.append(value)
-        shown.append(_shown(row, recorded_ms))
-    closed, opened = _visits(found, after_id)
-    return Record(EventRows(tuple(events), closed, opened), shown, after_id + len(found))
+    shown = [_shown(row, recorded_ms) for row in rows]
+    return Record(EventRows(tuple(events), closed, opened), shown, after_id + len(rows))
 
 
 def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
@@ -116,6 +145,31 @@ def _event(event_id: int, happening: Happening, fleet: Fleet) -> dict[str, Any]:
         "crossed_ms": None if crossed is None else crossed.time_ms,
         "crossed_lon": None if crossed is None else crossed.lon,
         "crossed_lat": None if crossed is None else crossed.lat,
+    }
+
+
+def _event_of_asset(event_id: int, notice: Notice, fleet: Fleet) -> dict[str, Any]:
+    """The same columns of an event that no geofence has part in."""
+    asset = fleet.assets.get(notice.asset)
+    return {
+        "id": event_id,
+        "type": notice.type,
+        "status": "live",
+        "asset": notice.asset,
+        "asset_name": asset.name if asset is not None else "",
+        "geofence": None,
+        "geofence_name": None,
+        "geofence_version": None,
+        "device": notice.device,
+        "time_ms": notice.time_ms,
+        "lon": notice.lon,
+        "lat": notice.lat,
+        "initial": False,
+        "cause": notice.cause,
+        "revises": None,
+        "crossed_ms": None,
+        "crossed_lon": None,
+        "crossed_lat": None,
     }
 
 
