@@ -56,3 +56,19 @@ FROM (
 ) AS u
 WHERE u.time = 'epoch'::timestamptz + $2::bigint * interval '1 ms' AND u.lon = $3 AND u.lat = $4 AND u.flags = 0
 ORDER BY u.alt, u.speed, u.course, u.accuracy, u.batch LIMIT 1
+
+-- name: record_tags
+-- The tags $4 that an asset has for what is stored from batch $2 on; $3 are those before, if they never changed before.
+INSERT INTO asset_tags (asset, from_batch, tags)
+SELECT $1::int, 0, $3::text[] WHERE $2::bigint > 0
+UNION ALL SELECT $1::int, $2::bigint, $4::text[]
+ON CONFLICT (asset, from_batch) DO UPDATE
+SET tags = CASE WHEN asset_tags.from_batch = 0 THEN asset_tags.tags ELSE excluded.tags END
+
+-- name: mark_late
+INSERT INTO late (asset, batch, first_time, last_time) VALUES ($1, $2, $3, $4)
+ON CONFLICT (asset, batch) DO UPDATE
+SET first_time = least(late.first_time, excluded.first_time), last_time = greatest(late.last_time, excluded.last_time)
+
+-- name: forget_late
+DELETE FROM late WHERE asset = $1

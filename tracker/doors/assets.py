@@ -9,18 +9,19 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from tracker.access.roles import Role, require
-from tracker.domain.fix import RANGES
+from tracker.domain.fix import OLDEST_MS, RANGES
 from tracker.domain.reachability import NAMES, Connection
 from tracker.doors.fields import Body, Name, Tags, free_form, given
-from tracker.doors.keys import DATABASE, REACHABILITY
+from tracker.doors.keys import DATABASE, FLEET, REACHABILITY, WRITER
 from tracker.doors.paging import Page, number_of, only, page_of, path_id
 from tracker.doors.problems import answer, body
 from tracker.errors import InvalidField
 from tracker.live.latest import Latest
+from tracker.pipeline.assets import end, judge_again, retag
 from tracker.pipeline.commit import now_ms
 from tracker.store.fleet import FleetStore, asset_of
 from tracker.wire import ids
-from tracker.wire.times import rfc3339
+from tracker.wire.times import parse_when, rfc3339
 
 FLEET_STORE: Final = web.AppKey("fleet_store", FleetStore)
 LATEST: Final = web.AppKey("latest", Latest)
@@ -50,6 +51,10 @@ class AssetPatch(Body):
     thresholds: ThresholdFields | UnsetType | None = UNSET
 
 
+class Revision(Body, rename={"since": "from"}):
+    since: str | int
+
+
 def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/assets", list_assets),
@@ -57,6 +62,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/assets/{id}", show_asset),
         web.patch("/v1/assets/{id}", change_asset),
         web.delete("/v1/assets/{id}", delete_asset),
+        web.post("/v1/assets/{id}/revisions", revise),
     ]
 
 
@@ -117,14 +123,25 @@ async def change_asset(request: web.Request) -> web.StreamResponse:
     active_device = (
         None if patch.active_device is UNSET else number_of(ids.DEVICE, patch.active_device, "active_device")
     )
-    row = await request.app[FLEET_STORE].change_asset(
-        path_id(request, ids.ASSET),
+    number = path_id(request, ids.ASSET)
+    wanted = (
         given(patch.name),
         given(patch.tags),
         given(patch.attributes),
         active_device,
         None if patch.thresholds is UNSET else _thresholds(patch.thresholds),
     )
+    store, writer = request.app[FLEET_STORE], request.app[WRITER]
+    tags, known = given(patch.tags), request.app[FLEET].assets.get(number)
+    if tags is None or known is None or frozenset(tags) == known.tags:
+        row = await store.change_asset(number, *wanted)
+    else:
+        row = await retag(
+            writer,
+            number,
+            tags,
+            lambda connection, within: store.change_asset(number, *wanted, connection=connection, within=within),
+        )
     return answer({**_form(row), "connection": _connection(request, row["id"])})
 
 
@@ -133,8 +150,25 @@ async def delete_asset(request: web.Request) -> web.StreamResponse:
     """An asset with devices goes only together with them, and only if that was said."""
     only(request, "devices")
     with_devices = request.query.get("devices") == "true"
-    await request.app[FLEET_STORE].delete_asset(path_id(request, ids.ASSET), with_devices=with_devices)
+    number, store = path_id(request, ids.ASSET), request.app[FLEET_STORE]
+    await end(
+        request.app[WRITER],
+        number,
+        lambda connection, within: store.delete_asset(
+            number, with_devices=with_devices, connection=connection, within=within
+        ),
+    )
     return web.Response(status=204)
+
+
+@require(Role.DISPATCHER)
+async def revise(request: web.Request) -> web.StreamResponse:
+    """Judge the asset again from an instant on, by its thresholds as they are now; what differs becomes events."""
+    wanted = await body(request, Revision)
+    number, from_ms = path_id(request, ids.ASSET), parse_when(wanted.since, "from")
+    await request.app[FLEET_STORE].asset(number)
+    await judge_again(request.app[WRITER], number, max(from_ms, OLDEST_MS))
+    return answer({"asset": ids.public_id(ids.ASSET, number), "from": rfc3339(max(from_ms, OLDEST_MS))}, status=202)
 
 
 def _thresholds(fields: ThresholdFields | None) -> dict[str, float | None]:

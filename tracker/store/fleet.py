@@ -4,14 +4,14 @@ Changes are one at a time. After each, memory becomes what the tables say of the
 so that a change whose answer was lost is made good by the next one that names the same object.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tracker.domain.fleet import Asset, Device, Fleet, Thresholds
 from tracker.errors import Conflict, InvalidField, NotFound
-from tracker.store.database import Connection, Database
+from tracker.store.database import Connection, Database, translated
 from tracker.store.sql import sql
 from tracker.wire import ids
 
@@ -20,6 +20,7 @@ MAX_DEVICE_TOKENS: Final = 2  # enough to change over from one to the next
 MAX_WAITING_COMMANDS: Final = 100
 
 Row = Mapping[str, Any]
+Within = Callable[[Connection], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Change:
     ended_tokens: list[int] = field(default_factory=list)
 
 
+@asynccontextmanager
+async def _lent(connection: Connection) -> AsyncIterator[Connection]:
+    with translated():
+        yield connection
+
+
 class FleetStore:
     """The only writer of the tables `asset` and `device`."""
 
@@ -59,8 +66,9 @@ class FleetStore:
         self._changed = changed
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[Change]:
-        async with self.database.connection() as connection:
+    async def _changing(self, given: Connection | None = None) -> AsyncIterator[Change]:
+        """Over a connection of the pool, or over one that the caller has and does nothing else with meanwhile."""
+        async with self.database.connection() if given is None else _lent(given) as connection:
             change = Change(connection)
             async with connection.transaction():
                 await connection.execute(sql("fleet_lock"), FLEET_LOCK)
@@ -107,17 +115,25 @@ class FleetStore:
         attributes: dict[str, Any] | None,
         active_device: int | None,
         thresholds: Mapping[str, float | None] | None,
+        *,
+        connection: Connection | None = None,
+        within: Within | None = None,
     ) -> Row:
         """None leaves a field as it is; of the thresholds those that are left out stay, and None is the default.
+
+        Args:
+            within: awaited in the same transaction.
 
         Raises:
             NotFound: there is no such asset.
             InvalidField: active_device is not one of its devices.
         """
-        async with self._changing() as change:
+        async with self._changing(connection) as change:
             change.assets.add(asset_id)
             row: Row | None = await change.connection.fetchrow(sql("asset_by_id"), asset_id)
             if row is not None:
+                if within is not None:
+                    await within(change.connection)
                 if active_device is not None and active_device not in row["devices"]:
                     raise InvalidField("active_device must be a device of this asset.", field="active_device")
                 await change.connection.execute(
@@ -126,14 +142,21 @@ class FleetStore:
                 row = await change.connection.fetchrow(sql("asset_by_id"), asset_id)
         return _found(row, ids.ASSET, asset_id)
 
-    async def delete_asset(self, asset_id: int, *, with_devices: bool) -> None:
-        """What was stored of it stays.
+    async def delete_asset(
+        self,
+        asset_id: int,
+        *,
+        with_devices: bool,
+        connection: Connection | None = None,
+        within: Within | None = None,
+    ) -> None:
+        """What was stored of it stays. `within` is awaited in the same transaction.
 
         Raises:
             NotFound: there is no such asset.
             Conflict: it has devices, and they are not to go with it.
         """
-        async with self._changing() as change:
+        async with self._changing(connection) as change:
             change.assets.add(asset_id)
             row: Row | None = await change.connection.fetchrow(sql("asset_by_id"), asset_id)
             if row is not None:
@@ -142,6 +165,8 @@ class FleetStore:
                         f"The asset has {len(row['devices'])} devices: move or delete them first,"
                         " or add ?devices=true to delete them too."
                     )
+                if within is not None:
+                    await within(change.connection)
                 await change.connection.execute(sql("delete_asset"), asset_id)
                 await _delete_devices(change, row["devices"])
         _found(row, ids.ASSET, asset_id)
