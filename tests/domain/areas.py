@@ -138,20 +138,16 @@ def _side(x1: float, y1: float, x2: float, y2: float, x: Degrees, y: Degrees) ->
 
 
 def _meetings(chord: Chord, edge: tuple[Place, Place], turn: int) -> list[Fraction]:
-    """Where a chord, turned around the earth, meets an edge: nowhere, at a point, or at the ends of what they share."""
+    """Where a chord, turned around the earth, meets an edge. Where it runs along one, the next edges say how far."""
     (px, py), (qx, qy) = chord.begin, chord.end
     (ax, ay), (bx, by) = ((Fraction(x) - turn, Fraction(y)) for x, y in edge)
     rx, ry, sx, sy = qx - px, qy - py, bx - ax, by - ay
     across = rx * sy - ry * sx
-    if across:
-        on_chord = ((ax - px) * sy - (ay - py) * sx) / across
-        on_edge = ((ax - px) * ry - (ay - py) * rx) / across
-        return [on_chord] if 0 <= on_chord <= 1 and 0 <= on_edge <= 1 else []
-    length = rx * rx + ry * ry
-    if length == 0 or (ax - px) * ry != (ay - py) * rx:
+    if across == 0:
         return []
-    ends = [((x - px) * rx + (y - py) * ry) / length for x, y in ((ax, ay), (bx, by))]
-    return [end for end in ends if 0 <= end <= 1]
+    on_chord = ((ax - px) * sy - (ay - py) * sx) / across
+    on_edge = ((ax - px) * ry - (ay - py) * rx) / across
+    return [on_chord] if 0 <= on_chord <= 1 and 0 <= on_edge <= 1 else []
 
 
 def _to_edges_m(edges: Iterator[tuple[Place, Place]], x: float, y: float) -> float:

@@ -1063,6 +1063,18 @@ def test_the_edge_is_as_far_as_the_nearest_of_many_points_on_it() -> None:
         assert triangle.edge_m(place) == pytest.approx(min(distance_m(place, point) for point in points), abs=0.1)
 
 
+@pytest.mark.parametrize("beside_m", [-200.0, -0.5, 0.5, 5.0])
+def test_a_short_touch_of_a_circle_is_found_between_looks(beside_m: float) -> None:
+    radius_m = 1_000.0
+    lat = (radius_m + beside_m) / distance_m((0, 0), (0, 1))
+    area = plain_area(Circle(0.0007, 0.0, radius_m))
+    chord = Chord.between((-0.1, lat), (0.1, lat))
+    assert isinstance(area, Sampled)
+    assert (area.nearest_m(chord) < 0) == (beside_m < 0)
+    assert abs(beside_m) > 5 or area.nearest_m(chord) == pytest.approx(beside_m, abs=0.05)
+    assert len(area.stretches(chord)) == (beside_m < 0)
+
+
 # The answers of others ------------------------------------------------------------------------------------------------
 
 
@@ -1124,7 +1136,7 @@ def test_cabs_enter_and_leave_the_tracts_of_san_francisco_as_ray_casting_says(te
         if row["device"] in cabs
     ]
     fixes = [
-        fix for asset in range(3) for fix in sorted((f for f in track if f.asset == asset), key=lambda f: f.key)[:300]
+        fix for asset in range(3) for fix in sorted((f for f in track if f.asset == asset), key=lambda f: f.key)[:200]
     ]
     last_ms = [max(fix.time_ms for fix in fixes if fix.asset == asset) for asset in range(3)]
     tracts = san_francisco(test_data)
@@ -1142,7 +1154,7 @@ def test_cabs_enter_and_leave_the_tracts_of_san_francisco_as_ray_casting_says(te
         for row in rows(test_data / "reference" / "sf_fence_membership_10cabs.csv.gz")
         if float(row["boundary_m"]) < SURE_M
     }
-    assert len(wanted) > 500
+    assert len(wanted) > 300
     assert {each for each in found ^ wanted if (each[0], each[3]) not in close} == set()
 
 
