@@ -94,9 +94,11 @@ class Api:
     # What most stories need
 
     async def new_device(self, name: str = "cab", asset: str | None = None) -> NewDevice:
-        """A device, and its asset if none is named."""
+        """A device, and its asset if none is named, which is so fast that no step of a story is a jump."""
         body = {"name": name} if asset is None else {"name": name, "asset": asset}
         made = await self.call("POST", "/v1/devices", body, expect=201)
+        if asset is None:
+            await self.call("PATCH", f"/v1/assets/{made['asset']['id']}", {"thresholds": {"max_speed_mps": 100_000}})
         return NewDevice(made["id"], made["token"], made["asset"]["id"])
 
     async def new_fence(self, geometry: Json, **properties: Any) -> str:

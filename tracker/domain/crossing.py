@@ -346,6 +346,8 @@ def judge_ruled(
     Returns:
         What is told, and the entries of each asset of which one changed.
     """
+    if not len(steps.asset):
+        return [], {}
     chorded = np.flatnonzero(steps.prev_time_ms != NEVER)
     chord, touched_fence, fraction = index.touched(*_chord(steps, chorded))
     touches = chorded[chord], touched_fence
