@@ -143,9 +143,11 @@ def test_a_chord_touches_a_polygon_first_at(shape: Shape, chord: Chord, fraction
 
 
 def test_a_chord_past_the_end_of_the_map_touches_what_ends_there() -> None:
-    chukotka = polygon([[scenes.box(-1800, 600, -1700, 700)]])
-    assert touched(chukotka, (178.0, 65.0, -178.0, 59.0)) == pytest.approx(0.5)
-    assert touched(chukotka, (178.0, 65.0, 180.0, 65.0)) == 1.0
+    west, east = polygon([[scenes.box(-1800, 600, -1700, 700)]]), polygon([[scenes.box(1700, 600, 1800, 700)]])
+    for shape, side in ((west, 1.0), (east, -1.0)):
+        assert touched(shape, (178.0 * side, 65.0, -178.0 * side, 59.0)) == pytest.approx(0.5)
+        assert touched(shape, (178.0 * side, 65.0, 180.0 * side, 65.0)) == 1.0
+        assert touched(shape, (180.0 * side, 75.0, 180.0 * side, 55.0)) == pytest.approx(0.25)  # along its edge
 
 
 def test_a_small_fence_between_two_fixes_is_touched() -> None:
