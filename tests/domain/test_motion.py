@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tracker.domain.batch import DEGREE, UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.geodesy import WGS84
 from tracker.domain.motion.places import UNITS, Fixes, fixes_of
+from tracker.domain.motion.rest import resting
 from tracker.domain.motion.rule import LONGEST_SILENCE_MS, Rule
 from tracker.domain.motion.state import Motion, motion
 from tracker.domain.motion.stops import Stop
@@ -205,6 +206,40 @@ def test_a_stop_lasts_at_least_as_long_as_asked() -> None:
     stops, trips = survey_of(long.fixes, rule)
     assert len(stops) == 1
     assert len(trips) == 2
+
+
+def away_and_back(left_s: float, back_s: float) -> list[Fix]:
+    """At home until 100 s, away from 110 s to `left_s`, at home again from `back_s` on."""
+    home, away = BERLIN, WGS84.fwd(*BERLIN, 90, 200)[:2]
+    fixes = [(round(s * 1000), *home) for s in range(0, 101, 10)]
+    fixes += [(round(s * 1000), *away) for s in (110, 120, 130, left_s)]
+    return fixes + [(round((back_s + s) * 1000), *home) for s in range(0, 101, 10)]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "back_s", "stops"), [(160, 170, 2), (160, 169.999, 1), (159.999, 200, 1), (150, 160, 1)]
+)
+def test_who_is_soon_back_did_not_leave(left_s: float, back_s: float, stops: int) -> None:
+    assert len(survey_of(away_and_back(left_s, back_s))[0]) == stops
+
+
+def test_a_silence_is_longer_than_max_gap() -> None:
+    moving = [(0, *BERLIN), (1000 * 120, BERLIN[0] + 0.01, BERLIN[1])]
+    assert len(survey_of(moving)[1]) == 1
+    assert survey_of([moving[0], (120_001, *moving[1][1:])])[1] == []
+    assert survey_of([(0, *BERLIN), (120_000, *BERLIN)])[0][0].silent_s == 0
+    assert survey_of([(0, *BERLIN), (120_001, *BERLIN)])[0][0].silent_s == 120.001
+
+
+def test_who_flies_eights_does_not_rest_in_their_middle() -> None:
+    # So far out and so often that the sums of squares wrap around at 2^63, and each eight begins in its middle.
+    turn = np.linspace(0, 4 * np.pi, 20_001)
+    lon, lat = 13.4 + 2220 * np.sin(turn) / 67_770, 52.5 + 2220 * np.sin(turn) * np.cos(turn) / 111_250
+    fixes = [(row * 100, float(lon[row]), float(lat[row])) for row in range(len(turn))]
+    assert survey_of(fixes, Rule(min_stop_s=1000, stop_diameter_m=5))[0] == []
+    columns = columns_of(fixes)
+    plain = fixes_of(columns, columns.flags == 0, 5)
+    assert not resting(plain, 0, len(plain), Rule(min_stop_s=1000, stop_diameter_m=5)).any()
 
 
 def test_walking_is_moving() -> None:
@@ -476,7 +511,8 @@ def hopped(times: list[int], stop_ms: int) -> int:
 def test_what_is_told_does_not_depend_on_where_reading_began_and_ended(fixes: list[Fix], data: st.DataObject) -> None:
     columns = columns_of(fixes)
     first_ms, last_ms = int(columns.time_ms[0]), int(columns.time_ms[-1])
-    from_ms = data.draw(st.integers(first_ms, last_ms), label="from")
+    begins = st.sampled_from(columns.time_ms.tolist())
+    from_ms = data.draw(st.one_of(begins, st.integers(first_ms, last_ms)), label="from")
     until_ms = data.draw(st.integers(from_ms, last_ms), label="until")
     read = columns.take((columns.time_ms >= from_ms) & (columns.time_ms <= until_ms))
     all_stops, all_trips, _ = surveyed([columns], now_ms=2**62 + 1)
