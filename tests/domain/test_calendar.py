@@ -222,6 +222,14 @@ def test_a_whole_day_that_recurs_ends_where_the_next_begins() -> None:
     ]
 
 
+def test_the_new_year_of_a_zone_is_not_that_of_utc() -> None:
+    first = schedule("DTSTART;TZID=Pacific/Kiritimati:20200101T090000\nDURATION:PT1H\nRRULE:FREQ=YEARLY")
+    last = schedule("DTSTART;TZID=Pacific/Pago_Pago:20191231T230000\nDURATION:PT1H\nRRULE:FREQ=YEARLY")
+    low, high = datetime(2023, 6, 1), datetime(2024, 6, 1)
+    assert occurrences(first, low, high) == [(datetime(2023, 12, 31, 19), datetime(2023, 12, 31, 20))]
+    assert occurrences(last, low, high) == [(datetime(2024, 1, 1, 10), datetime(2024, 1, 1, 11))]
+
+
 def test_exceptions_take_occurrences_away_by_instant_or_by_day() -> None:
     found = schedule(
         NINE.format(datetime(2024, 7, 1)) + "RRULE:FREQ=DAILY;COUNT=7\n"
