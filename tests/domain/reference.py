@@ -503,7 +503,7 @@ class _Story:
         return _Crossed(ended_ms, cause="schedule")
 
     def by_chord(self, first: FixRow, version: Version) -> _Crossed:
-        """Of several crossings it is that next to the end inside: between the two the asset did not leave."""
+        """Of several crossings it is that next to the end outside: beyond it the asset surely was outside."""
         before = self.believed(first, version)
         if before is None:
             return _Crossed()
@@ -512,7 +512,7 @@ class _Story:
         if was_in == is_in:
             return _Crossed()
         stretches = area.stretches(Chord.between(before.place, first.place))
-        return self.on_chord(before, first, stretches[0][1] if was_in else stretches[-1][0])
+        return self.on_chord(before, first, stretches[-1][1] if was_in else stretches[0][0])
 
     def believed(self, fix: FixRow, version: Version) -> FixRow | None:
         """The previous fix, if the chord from it is believed."""

@@ -424,15 +424,15 @@ HORSESHOE: Final = shapely.Polygon(
 @pytest.mark.parametrize(
     ("fixes", "told"),
     [
-        ([at(0, -1, 3), at(10, 9, 3)], ["enter 10 crossed 7 at 6,3"]),
-        ([at(0, 0, 3), at(10, 10, 3)], ["enter 0 initial", "exit 10 crossed 3 at 3,3"]),
+        ([at(0, -1, 3), at(10, 9, 3)], ["enter 10 crossed 1 at 0,3"]),
+        ([at(0, 0, 3), at(10, 10, 3)], ["enter 0 initial", "exit 10 crossed 9 at 9,3"]),
         # Along the bottom of the hollow, which is edge.
         ([at(0, -1, 2), at(10, 9, 2)], ["enter 10 crossed 1 at 0,2"]),
         # Through the two tips' corners.
-        ([at(0, 10, 4), at(10, 0, 4)], ["enter 10 crossed 7 at 3,4"]),
+        ([at(0, 10, 4), at(10, 0, 4)], ["enter 10 crossed 1 at 9,4"]),
     ],
 )
-def test_of_several_crossings_that_counts_which_is_next_to_the_end_inside(fixes: list[FixRow], told: list[str]) -> None:
+def test_of_several_crossings_that_counts_which_is_next_to_the_fix_outside(fixes: list[FixRow], told: list[str]) -> None:
     assert story(fixes, fence(HORSESHOE)) == told
 
 
