@@ -63,19 +63,22 @@ class Teller:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if not self._writer.ready:
-                continue
-            if now_ms() - self._looked_ms > DEAF_AFTER_MS:
-                self._reachability.pardon(self._looked_ms, now_ms())
-            try:
-                await self.tell()
-            except TrackerError as error:
-                self._unsure = True
-                log.warning("action=reachability_untold cause=%s", error)
+            await self.look()
 
-    async def tell(self) -> None:
-        """Tell all that has changed."""
+    async def look(self) -> None:
+        """Tell all that has changed, if there is a database to tell it in; else at the next look."""
+        if not self._writer.ready:
+            return
+        if now_ms() - self._looked_ms > DEAF_AFTER_MS:
+            self._reachability.pardon(self._looked_ms, now_ms())
         self._looked_ms = now_ms()
+        try:
+            await self._tell_all()
+        except TrackerError as error:
+            self._unsure = True
+            log.warning("action=reachability_untold cause=%s", error)
+
+    async def _tell_all(self) -> None:
         while self._unsure or self._reachability.changes(now_ms(), 1):
             await self._writer.between_batches(self._tell_some)
             self._looked_ms = now_ms()
