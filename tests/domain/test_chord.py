@@ -1,13 +1,13 @@
-"""Chords: straight in lon/lat and the short way round; where they cross an edge, and where they first touch a shape."""
+"""Chords: straight in lon/lat and the short way round, and where they first touch a shape."""
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain import globe, scenes
 from tracker.domain.batch import Floats
-from tracker.domain.chord import between, crossing_fractions, lengths_m, span_deg
+from tracker.domain.chord import between, lengths_m, span_deg
 from tracker.domain.geodesy import WGS84
 from tracker.domain.shape import Shape, Shapes, circle, corridor, polygon
 
@@ -30,10 +30,6 @@ def place(chord: Chord, fraction: float) -> tuple[float, float]:
 
 def touched(shape: Shape, chord: Chord) -> float:
     return float(Shapes([shape]).touched_at(ONE, *columns(chord))[0])
-
-
-def crossed(shape: Shape, chord: Chord) -> float:
-    return float(crossing_fractions(Shapes([shape]), ONE, *columns(chord))[0])
 
 
 def held(shape: Shape, chord: Chord, fractions: Floats) -> list[bool]:
@@ -80,43 +76,6 @@ def test_a_chord_is_no_longer_than_its_bound(a: globe.Place, b: globe.Place) -> 
 @pytest.mark.parametrize(
     ("shape", "chord", "fraction"),
     [
-        (SQUARE, (-1, 2, 3, 2), 0.25),
-        (SQUARE, (3, 2, -1, 2), 0.75),
-        (SQUARE, (-1, -1, 1, 1), 0.5),  # through the corner
-        (FIJI, (177.0, -18, -179, -18), 0.25),
-        (FIJI, (-179, -18, 177, -18), 0.75),
-        (FIJI, (-177, -18, 180, -18), 1 / 3),
-        (FIJI, (-177, -18, -180, -18), 1 / 3),
-    ],
-)
-def test_a_crossing_is_where_the_edge_is(shape: Shape, chord: Chord, fraction: float) -> None:
-    assert crossed(shape, chord) == pytest.approx(fraction, abs=1e-9)
-
-
-def test_a_crossing_of_a_circle_is_a_radius_away_from_the_centre() -> None:
-    chord = (10.0, 50.0, 10.5, 50.2)
-    lon, lat = place(chord, crossed(circle([10.0, 50.0], 12_345.0), chord))
-    assert WGS84.inv(10.0, 50.0, lon, lat)[2] == pytest.approx(12_345.0, abs=0.001)
-
-
-@settings(max_examples=120, deadline=None)
-@given(data=st.data(), shape=globe.shapes)
-def test_a_crossing_is_already_on_the_other_side_and_no_millisecond_before_it_is(
-    data: st.DataObject, shape: Shape
-) -> None:
-    a, b = data.draw(globe.places_near(shape)), data.draw(globe.places_near(shape))
-    chord = (*a, *b)
-    first, last = held(shape, chord, np.array([0.0, 1.0]))
-    assume(first != last)
-    fraction = crossed(shape, chord)
-    millisecond = 1 / 300_000  # of a chord of five minutes
-    assert held(shape, chord, np.array([fraction])) == [last]
-    assert first in held(shape, chord, np.maximum(fraction - np.linspace(0, millisecond, 20), 0))
-
-
-@pytest.mark.parametrize(
-    ("shape", "chord", "fraction"),
-    [
         (SQUARE, (-1, 2, 7, 2), 0.125),
         (SQUARE, (7, 2, -1, 2), 0.375),
         (SQUARE, (2, 2, 7, 2), 0.0),  # begins inside
@@ -136,6 +95,10 @@ def test_a_crossing_is_already_on_the_other_side_and_no_millisecond_before_it_is
         (FIJI, (-180, -15, -180, -21), 1 / 6),
         (FIJI, (-180, -15, 180, -21), 1 / 6),
         (FIJI, (179, -15, -179, -15.5), np.nan),
+        (FIJI, (177.0, -18, -179, -18), 0.25),
+        (FIJI, (-177, -18, 180, -18), 1 / 3),
+        (FIJI, (-177, -18, -180, -18), 1 / 3),
+        (SQUARE, (-1, -1, 1, 1), 0.5),  # through a corner
     ],
 )
 def test_a_chord_touches_a_polygon_first_at(shape: Shape, chord: Chord, fraction: float) -> None:
@@ -148,6 +111,12 @@ def test_a_chord_past_the_end_of_the_map_touches_what_ends_there() -> None:
         assert touched(shape, (178.0 * side, 65.0, -178.0 * side, 59.0)) == pytest.approx(0.5)
         assert touched(shape, (178.0 * side, 65.0, 180.0 * side, 65.0)) == 1.0
         assert touched(shape, (180.0 * side, 75.0, 180.0 * side, 55.0)) == pytest.approx(0.25)  # along its edge
+
+
+def test_a_circle_is_touched_a_radius_away_from_its_centre() -> None:
+    chord = (10.5, 50.2, 10.0, 50.0)
+    lon, lat = place(chord, touched(circle([10.0, 50.0], 12_345.0), chord))
+    assert WGS84.inv(10.0, 50.0, lon, lat)[2] == pytest.approx(12_345.0, abs=0.001)
 
 
 def test_a_small_fence_between_two_fixes_is_touched() -> None:
@@ -213,5 +182,4 @@ def test_no_pairs_have_no_answers() -> None:
     assert len(shapes.hold(none, nothing, nothing)) == 0
     assert len(shapes.edge_distances_m(none, nothing, nothing)) == 0
     assert len(shapes.touched_at(none, nothing, nothing, nothing, nothing)) == 0
-    assert len(crossing_fractions(shapes, none, nothing, nothing, nothing, nothing)) == 0
     assert len(Shapes([]).hold(none, nothing, nothing)) == 0

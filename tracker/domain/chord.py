@@ -5,26 +5,20 @@ degrees.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
-from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.batch import Floats, Ints
 from tracker.domain.runs import Runs, expand
 
-_HALVINGS: Final = 32  # of a chord; half a millisecond of a chord of a day needs 28
+_HALVINGS: Final = 32  # of a piece of a chord: a millisecond of a chord of a day needs 27
 _PIECE_M: Final = 50_000.0  # a piece of a chord so short (and narrow) comes nearer to a place and then leaves, once
 _PIECE_DEG: Final = 5.0
 _DEGREE_M: Final = 111_700.0  # of a meridian, at most
 _THIRDS: Final = 60
 
 Distances = Callable[[Ints, Floats, Floats], Floats]
-
-
-class Holder(Protocol):
-    """What can say which of its shapes hold which points."""
-
-    def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask: ...
 
 
 def span_deg(lon0: Floats, lon1: Floats) -> Floats:
@@ -40,21 +34,6 @@ def between(lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats, fraction: Fl
     lat = lat0 + fraction * (lat1 - lat0)
     at_end = fraction == 1
     return np.where(at_end, lon1, lon), np.where(at_end, lat1, lat)
-
-
-def crossing_fractions(shapes: Holder, which: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
-    """Where each chord crosses the edge of shapes[which[i]]; one end must be inside and the other not.
-
-    Found by halving, so that it always agrees with hold(): the place at the fraction is already on the side of the
-    second end. Of several crossings it is one.
-    """
-    inside = shapes.hold(which, lon1, lat1)
-    low, high = np.zeros(len(which)), np.ones(len(which))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        turned = shapes.hold(which, *between(lon0, lat0, lon1, lat1, middle)) == inside
-        high, low = np.where(turned, middle, high), np.where(turned, low, middle)
-    return high
 
 
 def lengths_m(lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
