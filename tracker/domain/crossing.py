@@ -4,7 +4,7 @@ Pure. `evidence` is vectorised over pairs of a fix and a geofence; `_Machine.ste
 one fix after the other, for the pairs of which something is under way or may begin.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, UNKNOWN_INT32, Columns, Floats, Ints, Mask
 from tracker.domain.chord import between
 from tracker.domain.geodesy import distances_m
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import FenceIndex, Geofence, Rule
 from tracker.domain.presence import (
     ABSENT,
     CROSS,
@@ -29,6 +29,7 @@ from tracker.domain.presence import (
     Newest,
     Sight,
 )
+from tracker.domain.schedule import Schedule
 
 IN: Final = 1
 OUT: Final = 0
@@ -139,17 +140,34 @@ def evidence(
                 unsure |= ~held[at] & (away_m <= rule.exit_margin_m)
             here[np.flatnonzero(asked)[unsure]] = UNSURE
         if rule.alt_min_m is not None or rule.alt_max_m is not None:
-            high_m = alt[mine] / 10
-            low, high = rule.alt_min_m, rule.alt_max_m
-            beyond = np.zeros(len(mine), np.bool_)
-            beyond |= high_m < low if low is not None else False
-            beyond |= high_m > high if high is not None else False
-            here = np.where(beyond, OUT, here)
+            here = np.where(_beyond(rule, alt[mine]), OUT, here)
             here = np.where(alt[mine] == UNKNOWN_INT32, UNSURE, here)
         if rule.schedule is not None and not rule.absence:
             here = np.where(rule.schedule.holds(time_ms[mine]), here, OUT)
         says[mine] = here
     return says
+
+
+def _beyond(rule: Rule, alt: Ints) -> Mask:
+    """Which altitudes lie outside of the band; what is not known is below it."""
+    low, high, alt_m = rule.alt_min_m, rule.alt_max_m, alt / 10
+    beyond = np.zeros(len(alt), np.bool_)
+    if low is not None:
+        beyond |= alt_m < low
+    if high is not None:
+        beyond |= alt_m > high
+    return beyond
+
+
+def _barred(index: FenceIndex, fence: Ints, time_ms: Ints, alt: Ints) -> Mask:
+    """Which fixes say OUT wherever they are: by the hour or by their altitude."""
+    barred = np.zeros(len(fence), np.bool_)
+    for fence_id in np.unique(fence).tolist():
+        rule, mine = index.fences[fence_id].rule, np.flatnonzero(fence == fence_id)
+        if rule.schedule is not None and not rule.absence:
+            barred[mine] |= ~rule.schedule.holds(time_ms[mine])
+        barred[mine] |= _beyond(rule, alt[mine])
+    return barred
 
 
 def crossings(index: FenceIndex, steps: Steps, at: Ints, fence: Ints, held: Mask) -> list[Crossed | None]:
@@ -348,6 +366,8 @@ def judge_ruled(
     """
     if not len(steps.asset):
         return [], {}
+    if not len(steps.asset):
+        return [], {}
     chorded = np.flatnonzero(steps.prev_time_ms != NEVER)
     chord, touched_fence, fraction = index.touched(*_chord(steps, chorded))
     touches = chorded[chord], touched_fence
@@ -393,8 +413,8 @@ def _said(
     for i, place in zip(flips.tolist(), crossings(index, steps, at[flips], fence[flips], held[flips]), strict=True):
         crossed[i] = place
     causes: list[str | None] = [None] * len(at)
-    for i, place in _schedule_turns(index, steps, at, fence, known[before_held[known] == held[known]]):
-        causes[i], crossed[i] = SCHEDULE, place
+    for i, instant in _schedule_turns(index, steps, at, fence):
+        causes[i], crossed[i] = SCHEDULE, instant
     touched = _touched(index, steps, at, fence, touches)
     first = steps.first[at] & (steps.seen_before[at] < index.since_batch(fence))
     return [
@@ -429,34 +449,48 @@ def _before_held(index: FenceIndex, steps: Steps, at: Ints, fence: Ints, hits: t
     return held
 
 
-def _schedule_turns(
-    index: FenceIndex, steps: Steps, at: Ints, fence: Ints, unmoved: Ints
-) -> list[tuple[int, Crossed | None]]:
-    """Of the pairs `unmoved`, whose fixes lie on the same side of the edge: those between which the schedule began or
-    ended.
+def _schedule_turns(index: FenceIndex, steps: Steps, at: Ints, fence: Ints) -> Iterator[tuple[int, Crossed | None]]:
+    """The pairs whose side the schedule would turn, and when: an exit if it does not hold at the fix, an enter if it
+    did not at the fix before.
     """
-    found = []
-    for fence_id in np.unique(fence[unmoved]).tolist():
-        rule = index.fences[fence_id].rule
-        if rule.schedule is None or rule.absence:
+    for fence_id in np.unique(fence).tolist():
+        schedule = index.fences[fence_id].rule.schedule
+        if schedule is None or index.fences[fence_id].rule.absence:
             continue
-        mine = unmoved[fence[unmoved] == fence_id]
+        mine = np.flatnonzero(fence == fence_id)
         now, before = steps.time_ms[at[mine]], steps.prev_time_ms[at[mine]]
-        for i in mine[rule.schedule.holds(now) != rule.schedule.holds(before)].tolist():
-            step = at[i : i + 1]
-            start_ms, end_ms = int(steps.prev_time_ms[step[0]]), int(steps.time_ms[step[0]])
-            turn_ms = rule.schedule.boundary(start_ms, end_ms)
-            crossed = None
-            if turn_ms is not None and end_ms - start_ms <= rule.max_gap_s * 1000:
-                crossed = _crossed(steps, step, np.array([(turn_ms - start_ms) / (end_ms - start_ms)]))[0]
-            found.append((i, crossed))
-    return found
+        known = steps.prev_batch[at[mine]] >= index.since_batch(fence[mine])
+        holds, held = schedule.holds(now), np.ones(len(mine), np.bool_)
+        held[known] = schedule.holds(before[known])
+        for i, time_ms, before_ms, is_known in _rows(~holds & held, mine, now, before, known):
+            yield i, _instant(schedule.boundary(before_ms, time_ms) if is_known else None)
+        for i, time_ms, _, _ in _rows(holds & ~held, mine, now, before, known):
+            yield i, _instant(_begun(schedule, time_ms))
+
+
+def _rows(where: Mask, *columns: Ints) -> Iterator[tuple[int, ...]]:
+    return zip(*(column[where].tolist() for column in columns), strict=True)
+
+
+def _instant(time_ms: int | None) -> Crossed | None:
+    """An hour is no place."""
+    return None if time_ms is None else Crossed(time_ms, None, None)
+
+
+def _begun(schedule: Schedule, time_ms: int) -> int:
+    """When the schedule began to hold that holds now; what always holds begins anew each year for absence alone."""
+    begun_ms = int(schedule.occurrence(np.array([time_ms]))[0])
+    while schedule.holds(np.array([begun_ms - 1]))[0]:
+        begun_ms = int(schedule.occurrence(np.array([begun_ms - 1]))[0])
+    return begun_ms
 
 
 def _touched(
     index: FenceIndex, steps: Steps, at: Ints, fence: Ints, touches: tuple[Ints, Ints, Floats]
 ) -> list[Crossed | None]:
-    """The first touch of the chord to each step, where it is believed and the fix before it says OUT, too."""
+    """The first touch of the chord to each step, where it is believed, and both ends lie outside: neither hour nor
+    altitude makes an asset pass through.
+    """
     found: list[Crossed | None] = [None] * len(at)
     step, of, fraction = touches
     if len(step) == 0:
@@ -480,6 +514,8 @@ def _touched(
     believed = (
         (says == OUT) & (steps.gap_ms(step) <= index.max_gap_ms(of)) & (steps.prev_batch[step] >= index.since_batch(of))
     )
+    believed &= ~_barred(index, of, steps.time_ms[step], steps.alt[step])
+    believed &= ~_barred(index, of, steps.prev_time_ms[step], steps.prev_alt[step])
     places = _crossed(steps, step, fraction)
     for i, place, kept in zip(where.tolist(), places, believed.tolist(), strict=True):
         if kept:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
 from tracker.domain.crossing import Emission, Matches, Steps, crossings, judge_ruled, matches_any, steps_of
 from tracker.domain.fix import MAX_SPEED_MPS
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.geofence import FenceIndex, Geofence, Quality
 from tracker.domain.plausibility import Suspect, doubts
 from tracker.domain.presence import (
     ENTER,
@@ -264,6 +264,15 @@ def _by_sight(index: FenceIndex, columns: Columns, trusted: Ints, every: Ints) -
     return pairs
 
 
+def _of_quality(quality: Quality, matches: Matches) -> Matches:
+    """Each sight has geofences of its own."""
+
+    def admits(asset: int, fence: Geofence) -> bool:
+        return fence.quality == quality and matches(asset, fence)
+
+    return admits
+
+
 def _in_feed_order(columns: Columns, told: list[tuple[int, Emission]]) -> Transitions:
     row = np.array([row for row, _ in told], np.int64)
     fence = np.array([each.fence for _, each in told], np.int64)
@@ -314,7 +323,8 @@ def judge(
     for sight, rows, pairs in zip(
         presence.sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
     ):
-        seen, mine = see(columns, rows, sight, index, pairs, stored_in, matches)
+        admits = _of_quality("all" if sight is presence.every else "trusted", matches)
+        seen, mine = see(columns, rows, sight, index, pairs, stored_in, admits)
         outcomes.append(seen)
         told += mine
     return Judgement(

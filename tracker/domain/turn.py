@@ -129,6 +129,13 @@ def _reconsidered(was: Entry, enter_ms: int | None, says: int, fix: LastFix | No
     if not inside:
         return Entry(absent_ms=was.absent_ms)
     if enter_ms is not None:
-        return Entry(inside=True, enter_ms=enter_ms, dwelt=was.dwelt, absent_ms=was.absent_ms)
+        return Entry(
+            inside=True,
+            enter_ms=enter_ms,
+            dwelt=was.dwelt,
+            haste_ms=was.haste_ms,
+            hasted=was.hasted,
+            absent_ms=was.absent_ms,
+        )
     assert fix is not None
     return Entry(inside=True, enter_ms=fix.time_ms, absent_ms=was.absent_ms)

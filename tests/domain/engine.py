@@ -1,0 +1,260 @@
+"""The engine and the reference side by side: worlds as the engine takes them, and what it tells as the reference does."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.domain import reference
+from tests.domain.reference import KINDS, FixRow, TagsChange, Told, Version
+from tests.domain.test_plausibility import STALE, Point
+from tests.domain.test_plausibility import Rule as Plausible
+from tests.domain.worlds import Arrival, Batch, Change, Deleted, World, arrive, epochs
+from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
+from tracker.domain.chronicle import Chronicle
+from tracker.domain.fold import Fact
+from tracker.domain.geofence import AssetFilter, FenceIndex, Geofence, Rule
+from tracker.domain.geofence import Version as Since
+from tracker.domain.judge import judge
+from tracker.domain.presence import ABSENT, CROSS, DWELL, ENTER, EXIT, SPEEDING, Crossed, Judgement, Presence
+from tracker.domain.turn import ASSET_CHANGED, FENCE_DELETED, Turned, ended, turned
+
+NUMBER: Final = {
+    "exit": EXIT,
+    "enter": ENTER,
+    "cross": CROSS,
+    "dwell": DWELL,
+    "speeding": SPEEDING,
+    "absent": ABSENT,
+}
+NAME: Final = {number: kind for kind in KINDS for number in [NUMBER[kind]]}
+
+# -------------------------------------
+# Worlds as the engine takes them
+# -------------------------------------
+
+
+def columns(fixes: Sequence[FixRow]) -> Columns:
+    """A batch of them, in this order."""
+
+    def of(name: str, kind: Any, unknown: int = UNKNOWN_INT32) -> Any:
+        values = [getattr(fix, name) for fix in fixes]
+        return np.array([unknown if value is None else value for value in values], kind)
+
+    return Columns(
+        of("asset", np.int32),
+        of("asset", np.int32),
+        of("time_ms", np.int64),
+        of("lon", np.int32),
+        of("lat", np.int32),
+        of("alt", np.int32),
+        of("speed", np.int32),
+        of("course", np.int16, UNKNOWN_INT16),
+        of("accuracy", np.int32),
+        of("flags", np.int16),
+        None,
+    )
+
+
+def rule_of(version: Version) -> Rule:
+    return Rule(
+        edge=version.edge,
+        exit_margin_m=version.exit_margin_m,
+        confirm_fixes=version.confirm_fixes,
+        confirm_s=version.confirm_s,
+        dwell_after_s=version.dwell_after_s,
+        cross=version.cross,
+        max_gap_s=version.max_gap_s,
+        alt_min_m=version.alt_min_m,
+        alt_max_m=version.alt_max_m,
+        schedule=version.schedule,  # type: ignore[arg-type] # a Timetable answers what the engine asks
+        absence=version.absence,
+        speed_limit_mps=version.speed_limit_mps,
+        over_for_s=version.over_for_s,
+        assets=AssetFilter(version.ids, version.tags) if version.ids or version.tags else None,
+    )
+
+
+def geofence_of(version: Version, since_batch: int) -> Geofence:
+    rule, name = rule_of(version), f"fence {version.fence}"
+    return Geofence(version.fence, version.version, name, version.shape, version.quality, since_batch, rule=rule)
+
+
+# -------------------------------------
+# What it tells
+# -------------------------------------
+
+
+def told_at(kind: int, asset: int, fence: Geofence, fix: Any, initial: bool, cause: str | None, at: Any) -> Told:
+    crossed = at or Crossed(None, None, None)  # type: ignore[arg-type]
+    where = fix.time_ms, fix.lon, fix.lat, bool(initial), cause, *crossed
+    return Told(NAME[kind], asset, fence.id, fence.version, *where)
+
+
+def told_of_batch(judgement: Judgement, fixes: Sequence[FixRow], fences: FenceIndex) -> list[Told]:
+    found = judgement.transitions
+    return [
+        told_at(kind, fixes[row].asset, fences.fences[fence], fixes[row], initial, cause, crossed)
+        for row, fence, kind, initial, cause, crossed in zip(
+            found.row.tolist(),
+            found.fence.tolist(),
+            found.kind.tolist(),
+            found.initial.tolist(),
+            found.cause,
+            found.crossed,
+            strict=True,
+        )
+    ]
+
+
+def told_of_turn(each: Turned) -> Told:
+    assert each.kind is not None
+    return told_at(each.kind, each.asset, each.fence, each.fix, False, each.cause, None)
+
+
+def told_of_fact(fact: Fact, asset: int) -> Told:
+    return told_at(fact.kind, asset, fact.fence, fact, fact.initial, fact.cause, fact.crossed)
+
+
+class Life:
+    """An engine that lives through an arrival as the writer does, but for what is late."""
+
+    def __init__(self) -> None:
+        self.presence, self.index = Presence(), FenceIndex()
+        self.chronicle = Chronicle(self.index)
+        self.tags: dict[int, frozenset[str]] = {}
+        self.told: list[Told] = []
+        self.late: set[int] = set()
+        self.doubts: dict[tuple[int, reference.Key], int] = {}
+
+    def live(self, steps: Iterable[Batch | Change]) -> None:
+        for step in steps:
+            if isinstance(step, Batch):
+                self.batch(step)
+            else:
+                self.apply(self.change(step))
+
+    def matches(self, asset: int, fence: Geofence) -> bool:
+        return fence.rule.assets is None or fence.rule.assets.admits(asset, self.tags.get(asset, frozenset()))
+
+    def batch(self, batch: Batch) -> None:
+        self.presence.reserve(max(fix.asset for fix in batch.fixes))
+        found = judge(self.presence, self.index, columns(batch.fixes), batch.number, matches=self.matches)
+        for fix, flag in zip(batch.fixes, found.doubt.tolist(), strict=True):
+            if flag:
+                self.doubts[fix.asset, fix.key] = flag
+        self.told += told_of_batch(found, batch.fixes, self.index)
+        self.presence.apply(found)
+        self.late |= found.late.keys()
+
+    def change(self, change: Change) -> list[Turned]:
+        if isinstance(change, TagsChange):
+            return self.retag(change)
+        old = self.index.fences.get(change.fence)
+        if isinstance(change, Deleted):
+            assert old is not None
+            self.index.remove(change.fence)
+            self.chronicle.remove(change.fence)
+            return ended(self.presence, old, FENCE_DELETED)
+        new = geofence_of(change, change.from_batch if old is None else old.since_batch)
+        found = [] if old is None else turned(self.presence, old, new, None, self.matches)
+        self.index.put(new)
+        self.chronicle.put(Since(change.from_batch, new))
+        return found
+
+    def retag(self, change: TagsChange) -> list[Turned]:
+        self.presence.reserve(change.asset)
+        filtered = [fence for fence in self.index.fences.values() if fence.rule.assets is not None]
+        before = {fence.id: self.matches(change.asset, fence) for fence in filtered}
+        self.tags[change.asset] = change.tags
+        concerned = [fence for fence in filtered if self.matches(change.asset, fence) != before[fence.id]]
+        only = np.array([change.asset])
+        return [
+            each
+            for fence in concerned
+            for each in turned(self.presence, fence, fence, only, self.matches, ASSET_CHANGED)
+        ]
+
+    def apply(self, found: list[Turned]) -> None:
+        self.told += [told_of_turn(each) for each in found if each.kind is not None]
+        for each in found:
+            each.apply(self.presence)
+
+
+# -------------------------------------
+# What should be told
+# -------------------------------------
+
+
+def doubts_of(fixes: Sequence[FixRow]) -> dict[tuple[int, reference.Key], int]:
+    """What their neighbours say against fixes that have nothing against themselves, by the plain rule."""
+    found: dict[tuple[int, reference.Key], int] = {}
+    for asset in {fix.asset for fix in fixes}:
+        rule, last = Plausible(), None
+        for fix in sorted((f for f in fixes if f.asset == asset and not f.flags), key=lambda fix: fix.event_order):
+            if fix.key == last:
+                continue
+            last = fix.key
+            accuracy, speed = (UNKNOWN_INT32 if v is None else v for v in (fix.accuracy, fix.speed))
+            flag = rule.take(Point(*fix.key, accuracy, speed))
+            if flag:
+                found[asset, fix.key] = flag
+    return found
+
+
+def doubted(fixes: Sequence[FixRow]) -> list[FixRow]:
+    """Fixes with all of their flags."""
+    found = doubts_of(fixes)
+    return [fix if fix.flags else replace(fix, flags=found.get((fix.asset, fix.key), 0)) for fix in fixes]
+
+
+def expected(arrival: Arrival) -> list[Told]:
+    return reference.events(doubted(arrival.fixes), arrival.versions, arrival.tag_history, arrival.deleted)
+
+
+def plainly(told: Told) -> tuple[Any, ...]:
+    """Without the version and the crossing: which version a change names is the engine's business."""
+    return told.asset, told.fence, told.time_ms, told.lon, told.lat, KINDS.index(told.kind), told.cause or ""
+
+
+def differences(found: Iterable[Told], wanted: Iterable[Told]) -> list[str]:
+    """What is told on one side only, as text: a plain diff says more than two long lists."""
+    left, missing = sorted(found, key=plainly), []
+    for each in sorted(wanted, key=plainly):
+        like_it = next((i for i, other in enumerate(left) if alike(other, each)), None)
+        if like_it is None:
+            missing.append(f"missing {each}")
+        else:
+            left.pop(like_it)
+    return missing + [f"wrong   {each}" for each in left]
+
+
+def alike(found: Told, wanted: Told) -> bool:
+    if found.cause in {"fence_changed", "fence_deleted", "asset_changed"}:
+        found = replace(found, version=wanted.version)
+    return reference.same(found, wanted)
+
+
+# -------------------------------------
+# Worlds in event order
+# -------------------------------------
+
+
+@st.composite
+def punctual(draw: st.DrawFn, assets: int = 3) -> Arrival:
+    """Nothing is late: what is equal in time and place is stored at once, and the rest comes in event order."""
+    drawn = draw(epochs(assets))
+    fixes = sorted((fix for epoch in drawn for fix in epoch.fixes), key=lambda fix: (*fix.key, fix.event_order))
+    keys = sorted({fix.key for fix in fixes})
+    cuts = sorted(draw(st.lists(st.integers(0, len(keys)), min_size=len(drawn) - 1, max_size=len(drawn) - 1)))
+    plan = []
+    for epoch, (start, end) in zip(drawn, pairwise([0, *cuts, len(keys)]), strict=True):
+        within = sorted(draw(st.sets(st.integers(start, end), max_size=4)))
+        parts = [
+            [fix for fix in fixes if fix.key in keys[a:b]] for a, b in pairwise([start, *within, end])
+        ]
+        plan.append((epoch.changes, [draw(st.permutations(part)) for part in parts if part]))
+    return arrive(plan)
