@@ -351,6 +351,11 @@ def test_what_is_wrong_with_an_event_is_said_with_its_line(event: str, says: str
     assert refused.value.field == "properties.schedule.ical"
 
 
+def test_a_minute_is_long_enough() -> None:
+    found = schedule("DTSTART:20240701T090000Z\nDURATION:PT1M\nRDATE;VALUE=PERIOD:20240702T090000Z/PT60S")
+    assert len(occurrences(found, datetime(2024, 7, 1), datetime(2024, 7, 3))) == 2
+
+
 @pytest.mark.parametrize(
     "event", ["DURATION:PT2H", "DURATION:P1DT2H", "RRULE:FREQ=HOURLY", "RRULE:FREQ=DAILY;BYHOUR=9"]
 )

@@ -40,7 +40,7 @@ PARTS = {
         st.builds(";BYMONTH={};BYDAY={}".format, some(1, 3, 11), some(*DAYS, "1MO", "-1FR")),
         some(*DAYS, "20MO", "-1FR").map(";BYDAY={}".format),
         some(1, 100, 365, -1, -366).map(";BYYEARDAY={}".format),
-        st.builds(";BYWEEKNO={};BYDAY={}".format, some(1, 20, 52, -1), some(*DAYS)),
+        st.builds(";BYWEEKNO={};BYDAY={}".format, some(1, 20, 51, -1), some(*DAYS)),
     ),
 }
 rules = st.sampled_from(sorted(PARTS)).flatmap(
@@ -88,12 +88,25 @@ def test_hours_are_counted_as_dateutil_counts_them(
     assert times(rule, START, low, low + timedelta(days=30)) == expected
 
 
-@pytest.mark.parametrize("week_start", ["MO", "SU", "TH"])
-@pytest.mark.parametrize("week", [1, 52, 53, -1, -52, -53])
-def test_the_first_and_last_weeks_of_every_kind_of_year_are_those_of_dateutil(week_start: str, week: int) -> None:
-    rule = f"FREQ=YEARLY;WKST={week_start};BYWEEKNO={week};BYDAY=MO,TU,WE,TH,FR,SA,SU"
-    start, end = datetime(1890, 1, 1, 9), datetime(1925, 1, 1, 9)
-    assert times(rule, start, start, end) == rrulestr(rule, dtstart=start).between(start, end, inc=True)
+def weeks_of(year: int, week_start: int) -> list[list[datetime]]:
+    """The weeks of a year, each with its days: those that have four days or more in it."""
+    day = datetime(year, 1, 1) - timedelta(days=7)
+    while day.weekday() != week_start:
+        day += timedelta(days=1)
+    weeks = [[day + timedelta(days=7 * week + at) for at in range(7)] for week in range(56)]
+    return [week for week in weeks if sum(at.year == year for at in week) >= 4]
+
+
+@pytest.mark.parametrize("week_start", DAYS)
+@pytest.mark.parametrize("week", [1, 2, 20, 51, 52, 53, -1, -2, -52, -53])
+def test_numbered_weeks_are_those_that_lie_mostly_in_the_year(week_start: str, week: int) -> None:
+    years = range(1895, 1935)  # every kind of year, and 1900, which is no leap year
+    listed = [weeks_of(year, DAYS.index(week_start)) for year in years]
+    place = week - 1 if week > 0 else week
+    expected = [day for weeks in listed if abs(week) <= len(weeks) for day in weeks[place]]
+    rule = f"FREQ=YEARLY;WKST={week_start};BYWEEKNO={week};BYDAY={','.join(DAYS)}"
+    found = times(rule, datetime(1890, 1, 1), datetime(1895, 1, 10), datetime(1934, 12, 20))
+    assert found == [day for day in expected if datetime(1895, 1, 10) <= day <= datetime(1934, 12, 20)]
 
 
 def test_positions_are_counted_in_whole_weeks_across_the_year() -> None:

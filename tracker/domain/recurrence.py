@@ -8,7 +8,7 @@ for a match until the year 9999.
 import re
 from calendar import isleap
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Self
 
@@ -38,7 +38,7 @@ _NUMBERS: Final = {
 _FROM_ZERO: Final = {"BYHOUR", "BYMINUTE", "BYSECOND"}
 _PARTS: Final = {"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", *_NUMBERS}
 _Days = tuple[tuple[str, tuple[Any, ...]], ...]  # names and values of dateutil's arguments
-_Kind = tuple[int, bool, bool]
+_Kind = tuple[int, bool, bool, bool]
 _ONE_YEAR: Final = 10_000  # an interval after which there is no other year
 
 
@@ -129,9 +129,9 @@ class Recurrence:
 
 @lru_cache(maxsize=1024)
 def _kind(year: int) -> _Kind:
-    """What tells the calendars of two years apart: the weekday of their first day, and leap days in and before them."""
+    """What tells two calendars apart: the weekday of the first day; leap years before, in and after the year."""
     weekday = (year_begin_s(year) // DAY_S + 3) % 7  # 1970 began on a Thursday
-    return weekday, isleap(year), isleap(year - 1)
+    return weekday, isleap(year - 1), isleap(year), isleap(year + 1)
 
 
 @lru_cache(maxsize=4096)  # at most 3 kB each
@@ -139,8 +139,23 @@ def _days_of(days: _Days, week_start: int, kind: _Kind) -> Seconds:
     """The days that these parts select in a year of this kind, counted from 0."""
     year = next(each for each in range(1972, 2000) if _kind(each) == kind)  # 28 years have every kind
     begin = datetime(year, 1, 1)  # noqa: DTZ001
-    rule = rrule.rrule(rrule.YEARLY, dtstart=begin, interval=_ONE_YEAR, wkst=week_start, **dict(days))
-    return np.array([(each - begin).days for each in rule], dtype=np.int64)
+    asked = dict(days)
+    weeks = asked.pop("byweekno", None)
+    found = rrule.rrule(rrule.YEARLY, dtstart=begin, interval=_ONE_YEAR, wkst=week_start, **asked)
+    return np.array(
+        [(day - begin).days for day in found if weeks is None or _in_weeks(day, week_start, weeks)], dtype=np.int64
+    )
+
+
+def _in_weeks(day: datetime, week_start: int, weeks: tuple[int, ...]) -> bool:
+    """Whether a day lies in one of these weeks of the year that has most of its week.
+
+    Not left to dateutil, which (as of 4.0) gives the first days of January to week 53 in years that have none.
+    """
+    middle = day + timedelta(days=3 - (day.weekday() - week_start) % 7)
+    passed = middle.timetuple().tm_yday - 1
+    left = 364 + isleap(middle.year) - passed
+    return passed // 7 + 1 in weeks or -(left // 7) - 1 in weeks
 
 
 def _parts(text: str) -> dict[str, str]:
