@@ -18,8 +18,8 @@ from tracker.store import fixes
 from tracker.store.database import Database
 from tracker.wire.times import to_datetime
 
-FIXES_AT_ONCE: Final = 100_000
-FIXES_PER_PAGE: Final = 2_000_000  # then a page ends, as soon as nothing is under way
+FIXES_AT_ONCE: Final = 30_000  # what becomes columns without holding up the fleet
+FIXES_PER_PAGE: Final = 1_000_000  # then a page ends, as soon as nothing is under way
 POINTS_PER_PAGE: Final = 100_000
 HOUR_MS: Final = 3_600_000
 # How far back the beginning of what is under way is looked for, step by step.
