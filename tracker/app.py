@@ -36,6 +36,7 @@ from tracker.doors import (
     motion,
     pages,
     sign_in,
+    why,
 )
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
@@ -47,7 +48,7 @@ from tracker.live.feed import Feed
 from tracker.live.hub import Hub
 from tracker.live.latest import Latest
 from tracker.live.reachability import Reachability
-from tracker.pipeline.commit import Writer
+from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.reachability import Teller, hear, restore
@@ -65,7 +66,21 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 4096  # a fleet that comes back all at once
 SHUTDOWN_S: Final = 2.0
-_DOORS: Final = (accounts, assets, devices, events, geofences, health, history, hooks, ingest, live, motion, sign_in)
+_DOORS: Final = (
+    accounts,
+    assets,
+    devices,
+    events,
+    geofences,
+    health,
+    history,
+    hooks,
+    ingest,
+    live,
+    motion,
+    sign_in,
+    why,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +287,10 @@ class Server:
                 self.reviser.corrections,
             ),
             "tracker_hook_in_flight": ("gauge", "Attempts under way", stats.in_flight),
+            **{
+                f"tracker_assets_{state}": ("gauge", f"Assets that are {state}, by what is heard of them", count)
+                for state, count in self.reachability.counts(now_ms()).items()
+            },
         }
 
     # Stopping

@@ -86,6 +86,7 @@ async def test_an_open_socket_that_says_nothing_is_silent_and_never_offline(api:
         silent = await becomes(api, device.asset, "silent")
         assert (silent["reason"], silent["deadline_at"]) == ("no_messages", None)
         assert ms_of(silent["since"]) - ms_of(silent["last_heard_at"]) == 1_000
+        assert (await api.metrics())["tracker_assets_silent"] == 1
         [event] = await told(api, ("silent", "no_messages"))
         assert event["fix_time"] == silent["last_heard_at"]
         assert (event["lon"], event["lat"], event["status"]) == (13.4, 52.5, "live")
