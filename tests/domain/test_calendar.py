@@ -370,7 +370,7 @@ DAILY = ONE + "RRULE:FREQ=DAILY"
 @pytest.mark.parametrize(
     ("events", "says"),
     [
-        ([ONE + "RRULE:FREQ=MONTHLY"] * 101, "at most 100 events that recur"),
+        ([ONE + "RRULE:FREQ=MONTHLY"] * 51, "at most 50 events that recur"),
         (
             [ONE + "RRULE:FREQ=MONTHLY;BYMINUTE=0;BYHOUR=" + ",".join(map(str, range(24)))] * 9,
             "at most 200 times of day in all its RRULEs together",

@@ -13,7 +13,7 @@ from tracker.domain.timezone import DAY_S, TimeZone, seconds
 from tracker.domain.vevent import CalendarEvent, Series, Spans
 from tracker.errors import InvalidField
 
-MAX_RECURRING: Final = 100  # events
+MAX_RECURRING: Final = 50  # events
 MAX_OCCURRENCES: Final = 10_000  # in the first year of all recurring events; and of all others, for ever
 MAX_TIMES: Final = 200  # of day, of all recurring events together
 MAX_COUNTED_YEARS: Final = 300  # that all rules with a COUNT take together: each costs up to half a millisecond
