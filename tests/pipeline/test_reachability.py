@@ -1,9 +1,11 @@
 """How it is told, with a real writer and real tables: in the feed, once, also when the database goes away."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,12 +14,15 @@ import pytest_asyncio
 
 from tests.pipeline.node import Node
 from tests.pipeline.world import Socket, World, numbered
-from tracker.domain.reachability import LOST
+from tracker.domain.reachability import LOST, NEVER, OFFLINE
 from tracker.live.reachability import Reachability
 from tracker.pipeline import reachability as pipeline
 from tracker.pipeline.commit import now_ms
 from tracker.pipeline.reachability import AT_ONCE, Teller, hear, restore
+from tracker.resources import resource_dir
 from tracker.store import reachability as store
+from tracker.store.migrate import migrate
+from tracker.store.private import PrivateCluster
 
 FLEET = """
     WITH assets AS (INSERT INTO asset (name) SELECT 'asset ' || n FROM generate_series(1, $1) AS n RETURNING id),
@@ -75,6 +80,38 @@ async def told(connection: asyncpg.Connection) -> list[tuple[int, str, str | Non
 async def stands(connection: asyncpg.Connection) -> list[tuple[int, str, str | None]]:
     rows = await connection.fetch("SELECT asset, state, reason FROM reachability ORDER BY asset")
     return [tuple(row) for row in rows]
+
+
+async def test_assets_of_before_are_taken_for_offline_until_they_are_heard_of(
+    cluster: PrivateCluster, tmp_path: Path
+) -> None:
+    """A first start with this schema tells nothing of the past."""
+    for path in (resource_dir("sql") / "migrations").iterdir():
+        if path.name < "0009":
+            shutil.copy(path, tmp_path)
+    admin = await asyncpg.connect(cluster.url("postgres"))
+    await admin.execute("CREATE DATABASE before_reachability TEMPLATE tracker")
+    url = cluster.url("before_reachability")
+    connection = await asyncpg.connect(url)
+    await migrate(connection, tmp_path)
+    await connection.fetchval(FLEET, 2)
+    await connection.execute(
+        "UPDATE asset SET active_device = id;"
+        "INSERT INTO latest (asset, any_time, any_lon, any_lat, any_batch, any_seen,"
+        " time, lon, lat, batch, seen, device, alt, speed, course, accuracy)"
+        "VALUES (1, now() - interval '1 hour', 0, 0, 1, 1, now() - interval '1 hour', 0, 0, 1, 1, 1, 0, 0, 0, 0)"
+    )
+    await migrate(connection)
+    async with rolling(url) as roll:
+        assert [each.state for each in roll.reachability.of_assets([1, 2], now_ms())] == [OFFLINE, NEVER]
+        await roll.teller.look()
+        assert await told(connection) == []
+        roll.heard(2, ago_s=0)
+        await roll.teller.look()
+        assert await told(connection) == [(1, "asset.online", None)]
+    await connection.close()
+    await admin.execute("DROP DATABASE before_reachability WITH (FORCE)")
+    await admin.close()
 
 
 async def until_ready(roll: Roll) -> None:

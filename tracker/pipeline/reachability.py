@@ -37,17 +37,11 @@ async def restore(writer: Writer, reachability: Reachability, database: Database
 
 def hear(reachability: Reachability, prepared: Prepared) -> None:
     """Whoever sent something of a durable batch, also if it was known already or is no good."""
-    devices, without_socket = set[int](), set[int]()
-    for source, reply in prepared.replies.items():
-        numbers = [lane.device.id for lane in reply.lanes]
-        devices.update(numbers)
-        if source.gateway:
-            without_socket.update(numbers)
+    replies = prepared.replies
+    devices = [lane.device.id for reply in replies.values() for lane in reply.lanes]
+    without_socket = [lane.device.id for source in replies if source.gateway for lane in replies[source].lanes]
     reachability.hear(
-        np.fromiter(devices, np.int64, len(devices)),
-        np.fromiter(without_socket, np.int64, len(without_socket)),
-        prepared.columns.device,
-        prepared.recorded_ms,
+        np.array(devices, np.int64), np.array(without_socket, np.int64), prepared.columns.device, prepared.recorded_ms
     )
 
 
