@@ -156,10 +156,10 @@ def test_a_ring_round_a_pole_holds_it_whichever_way_it_is_wound(lat: int, way: i
 
 def test_a_band_over_a_pole_is_filled_between_its_sides() -> None:
     """As a satellite sees it: up one side of the earth, past the pole, down the other, and back on its other side."""
-    ring = [[10, 0], [10, 85], [-165, 85], [-165, 0], [-155, 0], [-155, 85], [30, 85], [30, 0], [10, 0]]
+    ring = [[40, 0], [10, 85], [-165, 85], [-165, 0], [-155, 0], [-155, 85], [30, 85], [60, 0], [40, 0]]
     shape, _ = mend([ring])
-    within = [(20, 40), (-160, 40), (0, 90), (100, 86), (-90, 86), (180, 89)]
-    without = [(5, 40), (100, 40), (-90, 40), (100, 84), (-90, 84), (180, 40), (-180, -40)]
+    within = [(50, 5), (35, 42.5), (-160, 40), (0, 90), (100, 86), (-90, 86), (180, 89)]
+    without = [(5, 40), (20, 42.5), (50, 42.5), (39, 70), (100, 40), (-90, 40), (100, 84), (-90, 84), (180, 40)]
     assert inside(shape, *within, *without) == [True] * len(within) + [False] * len(without)
 
 
