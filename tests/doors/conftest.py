@@ -17,14 +17,19 @@ from tracker.domain.fleet import Fleet
 from tracker.doors import accounts, assets, devices, events, history, pages, sign_in
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
-from tracker.doors.keys import DATABASE, FLEET, HUB, REACHABILITY
+from tracker.doors.keys import DATABASE, FLEET, HUB, REACHABILITY, WRITER
 from tracker.doors.problems import problems_middleware
 from tracker.live.feed import Feed
 from tracker.live.hub import Hub
 from tracker.live.latest import Latest
 from tracker.live.reachability import Reachability
+from tracker.pipeline.commit import Writer
+from tracker.pipeline.intake import Intake
+from tracker.pipeline.publish import Publisher
+from tracker.pipeline.stream import Lanes
 from tracker.store.database import Database
 from tracker.store.fleet import FleetStore
+from tracker.store.journal import Journal
 
 ADMIN = "an-admin-token-for-tests-0123456789"
 
@@ -97,6 +102,13 @@ class Api:
         return (await self.app[ACCESS].create_token(role.label, "api", role))[1]
 
 
+async def writing(app: web.Application) -> AsyncIterator[None]:
+    """Changes that geofences notice go through the writer."""
+    await app[WRITER].start()
+    yield
+    await app[WRITER].stop()
+
+
 def application(database: Database, told: Told, extra: list[web.RouteDef] | None = None) -> web.Application:
     fleet = Fleet()
     access = Access(database, admin_token=ADMIN)
@@ -116,6 +128,8 @@ def application(database: Database, told: Told, extra: list[web.RouteDef] | None
         tokens_ended=access.ended,
         changed=changed,
     )
+    app[WRITER] = Writer(Journal(database.url), fleet, Intake(), Lanes(), Publisher(app[assets.LATEST], Feed()))
+    app.cleanup_ctx.append(writing)
     app[accounts.ACCOUNTS] = Accounts(database, access)
     app[devices.COMMANDS] = lambda *command: told.commands.append(command)
     app[devices.CONFIGS] = told.configs.append

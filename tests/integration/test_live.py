@@ -22,6 +22,7 @@ from tracker.settings import Settings
 BOX: Box = (10, 50, 11, 51)
 IN, OUT = (10.5, 50.5), (12.5, 50.5)
 WORLD: Box = (-180, -90, 180, 90)
+DAY_MS = 86_400_000  # within which one may be anywhere
 
 
 @asynccontextmanager
@@ -148,6 +149,8 @@ async def test_a_followed_asset_is_shown_wherever_it_goes(api: Api) -> None:
         await viewer.send(type="follow", id=7, assets=[bus.asset], max_hz=20)
         assert (await viewer.next("snapshot", 7))["assets"] == []
         for place in (IN, OUT, (-170.0, -80.0)):
+            other.time_ms += DAY_MS
+            bus.time_ms += DAY_MS
             await other.to(place)
             await bus.to(place)
             await viewer.shows(7, **{bus.asset: place})
@@ -203,7 +206,7 @@ async def move_all(api: Api, token: str, devices: list[str], watcher: Viewer, as
             await socket.expect("welcome")
         for round_ in range(1, ROUNDS + 1):
             for number, device in enumerate(devices):
-                fix = {"lon": number / 100, "lat": round_ / 10, "time": START_MS + round_ * 1000}
+                fix = {"lon": number / 100, "lat": round_ / 10, "time": START_MS + round_ * 60_000}
                 await socket.fixes(round_, [fix], device=device, stream="S")
             waiting = set(devices)
             while waiting:
