@@ -373,6 +373,17 @@ class _History:
         before = self.fixes[: change.after]
         return self._newest(f for f in before if f.batch >= self.made and _in_quality(change.version, f))
 
+    def place_of(self, change: _Change) -> FixRow:
+        """The newest fix in the quality of the version before or of the new one, so that no visit ends before it began
+        where the quality becomes stricter; where there is none, the newest of any.
+        """
+        before = [fix for fix in self.fixes[: change.after] if fix.batch >= self.made]
+        versions = [each for each in (self.version_at(change.batch - 1), change.version) if each]
+        judged = [fix for fix in before if any(_in_quality(each, fix) for each in versions)]
+        found = self._newest(iter(judged or before))
+        assert found is not None, "a side that turns was seen"
+        return found
+
     def _newest(self, fixes: Iterator[FixRow]) -> FixRow | None:
         """Equal fixes count once: as the first of them that was stored since the geofence was made, if any was."""
         found = list(fixes)
@@ -407,7 +418,6 @@ class _Story:
         self.told: list[tuple[int, Told]] = []
         self.inside = False
         self.run: list[tuple[FixRow, Version]] = []
-        self.last_seen: FixRow | None = None
         self.entered_ms = 0
         self.dwelt = False
         self.haste_ms: int | None = None
@@ -427,7 +437,6 @@ class _Story:
         """One fix: what it turns, and what else is told of it."""
         said = SAYS[self.line_of(version, fix)]
         calm = not self.inside and not self.run
-        self.last_seen = fix
         if said == ("in" if self.inside else "out"):
             self.run = []
         elif said != "unsure":
@@ -590,15 +599,9 @@ class _Story:
         else:
             said = SAYS[self.line_of(change.version, asked)]
         if said == ("out" if self.inside else "in"):
-            self.last_seen = self.where(asked)
-            self.turn_side(change.batch, self.last_seen, change.version, change.cause, _Crossed())
+            self.turn_side(change.batch, self.history.place_of(change), change.version, change.cause, _Crossed())
         if not self.inside:
             self.haste_ms, self.told_of_haste = None, False
-
-    def where(self, asked: FixRow | None) -> FixRow:
-        """The fix that was asked; where the quality has become stricter, the geofence may have seen newer ones."""
-        known = [fix for fix in (self.last_seen, asked) if fix]
-        return max(known, key=lambda fix: fix.key)
 
     def line_of(self, version: Version, fix: FixRow) -> Line:
         return line_of(version, self.area_of(version.shape), fix)

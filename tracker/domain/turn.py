@@ -32,7 +32,7 @@ class Turned:
     kind: int | None
     old: Geofence
     new: Geofence | None
-    fix: LastFix | None  # that was asked about
+    fix: LastFix | None  # at whose place it turns
     cause: str
     entry: Entry  # afterwards
 
@@ -65,15 +65,15 @@ def turned(
 ) -> list[Turned]:
     """What a change does to these assets, or (None) to the whole fleet: exits first, each by asset."""
     asked, says = _asked(presence, old, new, assets, matches)
-    newest, before = presence.sight(new.quality == "all").newest, presence.sight(old.quality == "all")
+    before = presence.sight(old.quality == "all")
     found = []
     for asset, said in zip(asked, says, strict=True):
         inside = before.fences_of(asset)
         was = before.entries.get(asset, {}).get(old.id, OUTSIDE)
-        fix = newest.get(asset)
+        fix = _place(presence, asset, old, new)
         entry = _reconsidered(was, inside.get(old.id), said, fix)
         kind = None if entry.inside == (old.id in inside) else ENTER if entry.inside else EXIT
-        found.append(Turned(asset, kind, old, new, fix or before.newest.get(asset), cause, entry))
+        found.append(Turned(asset, kind, old, new, fix, cause, entry))
     return sorted(found, key=lambda each: (each.kind != EXIT, each.asset))
 
 
@@ -87,7 +87,7 @@ def ended(presence: Presence, old: Geofence, cause: str, assets: Iterable[int] |
             EXIT if old.id in sight.fences_of(asset) else None,
             old,
             None,
-            sight.newest.get(asset),
+            _place(presence, asset, old),
             cause,
             OUTSIDE,
         )
@@ -117,10 +117,18 @@ def _asked(
         newest.accuracy[numbers],
         np.isin(numbers, held),
     )
-    # Of an asset of which it has seen no fix the new version knows nothing, but that it is not inside.
-    says = np.where(np.isin(numbers, seen), says, OUT)
+    says = np.where(np.isin(numbers, seen), says, UNSURE)  # without a fix in its quality it says nothing
     judged = [matches(asset, new) for asset in numbers.tolist()]
     return numbers.tolist(), np.where(judged, says, OUT).tolist()
+
+
+def _place(presence: Presence, asset: int, *versions: Geofence) -> LastFix | None:
+    """The fix at whose place a side turns: the newest that one of the versions judges, so that no visit ends before it
+    began where the quality becomes stricter; where there is none, the newest of any.
+    """
+    fixes = [presence.sight(each.quality == "all").newest.get(asset) for each in versions]
+    known = [fix for fix in fixes if fix is not None]
+    return max(known, key=lambda fix: fix.key) if known else presence.every.newest.get(asset)
 
 
 def _reconsidered(was: Entry, enter_ms: int | None, says: int, fix: LastFix | None) -> Entry:
