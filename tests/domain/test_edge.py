@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.domain import globe, scenes
@@ -104,6 +104,7 @@ def test_round_edges_are_as_far_as_the_distance_says(data: st.DataObject, shape:
     lon, lat = data.draw(st.one_of(globe.places_near(shape), globe.places))
     reach_m = shape.radius_m if isinstance(shape, Circle) else shape.buffer_m
     metres = globe.metres_from(shape, lon, lat)
+    assume(metres < 5e6)  # from the other side of the earth the end of a path may seem nearer than its middle
     assert edge_m(shape, lon, lat) == pytest.approx(abs(metres - reach_m), abs=1e-4 + metres * 1e-7)
 
 

@@ -25,7 +25,7 @@ Path = Sequence[tuple[float, float]]
 
 class Legs:
     """The legs of paths in short pieces. Distances from them are geodesic, within a micrometre of a step-by-step search
-    up to 500 km.
+    up to 500 km; towards the other side of the earth, within the length of a piece.
     """
 
     def __init__(self, paths: Sequence[tuple[Path, float]]) -> None:
