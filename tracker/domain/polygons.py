@@ -5,7 +5,6 @@ one that reaches a pole holds the pole, whatever longitude is said with it.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import shapely
@@ -23,9 +22,12 @@ class Polygons:
         self._shapes[:] = shapes
         self._south, self._north = shapely.bounds(self._shapes).reshape(-1, 4)[:, [1, 3]].T
 
-    @cached_property
-    def _edges(self) -> Edges:
-        return Edges(list(self._shapes))  # not every question needs them
+    def _edges(self, which: Ints) -> tuple[Edges, Ints]:
+        """The edges of the polygons that are asked about, and which of them each pair means. Taken apart anew each
+        time: those of a whole index would take half a second at the first question, and most of its memory ever after.
+        """
+        asked, nth = np.unique(which, return_inverse=True)
+        return Edges(list(self._shapes[asked])), nth
 
     def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask:
         """Whether polygon which[i] holds the i-th point, its edge included."""
@@ -39,7 +41,8 @@ class Polygons:
 
     def edge_distances_m(self, which: Ints, lon: Floats, lat: Floats) -> Floats:
         """From the i-th point to the nearest edge of polygon which[i], from either side; see Edges."""
-        return self._edges.distances_m(which, lon, lat)
+        edges, nth = self._edges(which)
+        return edges.distances_m(nth, lon, lat)
 
     def touched_at(self, which: Ints, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
         """The fraction of the i-th chord at which it first touches polygon which[i], NaN where it does not."""
@@ -48,9 +51,12 @@ class Polygons:
         end = lon0 + span_deg(lon0, lon1)
         for turn, seen in ((0.0, True), (-360.0, np.maximum(lon0, end) >= 180), (360.0, np.minimum(lon0, end) <= -180)):
             at = np.flatnonzero(~begins & seen)
+            if not len(at):
+                continue
             x0, y0, x1, y1 = lon0[at] + turn, lat0[at], end[at] + turn, lat1[at]
             lines = shapely.linestrings(np.stack([x0, x1], axis=1), np.stack([y0, y1], axis=1))
             hit = np.asarray(shapely.intersects(self._shapes[which[at]], lines), dtype=np.bool_)
-            touch = self._edges.first_touches(which[at[hit]], x0[hit], y0[hit], x1[hit], y1[hit])
+            edges, nth = self._edges(which[at[hit]])
+            touch = edges.first_touches(nth, x0[hit], y0[hit], x1[hit], y1[hit])
             first[at[hit]] = np.fmin(first[at[hit]], touch)
         return first

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.domain.batch import Columns, Ints
+from tracker.domain.batch import Columns
 from tracker.store.database import Connection, translated
 from tracker.store.sql import sql
 from tracker.wire.times import to_datetime, to_ms
@@ -94,10 +94,10 @@ async def until(connection: Connection, asset: int, from_ms: int, to_ms_: int, f
 
 def _stored(asset: int, data: bytes) -> Stored:
     rows = np.frombuffer(data[_HEAD_BYTES:-_TAIL_BYTES], _ROW)
-    keys: list[Ints] = [
-        rows[name].astype(np.int64) for name in ("batch", "accuracy", "course", "speed", "alt", "lat", "lon", "time_us")
-    ]
-    rows = rows[np.lexsort(keys)]
+    time_us = rows["time_us"].astype(np.int64)
+    if not (time_us[1:] > time_us[:-1]).all():
+        rest = ("batch", "accuracy", "course", "speed", "alt", "lat", "lon")
+        rows = rows[np.lexsort([*(rows[name].astype(np.int64) for name in rest), time_us])]
     columns = Columns(
         np.full(len(rows), asset, np.int32),
         rows["device"].astype(np.int32),
