@@ -23,24 +23,18 @@ SELECT max(batch) AS batch FROM (
 WITH taken AS (
     DELETE FROM journal WHERE bucket = $1::smallint AND batch <= $2 RETURNING *
 ), fix AS (
-    SELECT t.batch, u.*
+    SELECT t.batch, u.*, u.flags = 0 AND d.asset IS NULL AS trusted
     FROM taken t CROSS JOIN LATERAL unnest(t.asset, t.device, t.time, t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy, t.flags,
         t.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-), trusted AS (
-    SELECT f.* FROM fix f
-    WHERE f.flags = 0
-      AND NOT EXISTS (SELECT FROM doubt d WHERE d.asset = f.asset AND d.time = f.time AND d.lon = f.lon AND d.lat = f.lat)
+    LEFT JOIN doubt d ON d.asset = u.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat
 ), pieces AS (
     INSERT INTO piece (asset, t0, t1, trusted_t0, n, west, south, east, north, batch, device, time, lon, lat, alt, speed, course,
                        accuracy, flags, attributes)
-    SELECT asset, min(time), max(time), min(trusted_time), count(*), min(lon), min(lat), max(lon), max(lat),
+    SELECT asset, min(time), max(time), min(time) FILTER (WHERE trusted), count(*), min(lon), min(lat), max(lon), max(lat),
            array_agg(batch), array_agg(device), array_agg(time), array_agg(lon), array_agg(lat), array_agg(alt), array_agg(speed),
            array_agg(course), array_agg(accuracy), array_agg(flags),
            CASE WHEN count(attributes) > 0 THEN array_agg(attributes) END
-    FROM (SELECT f.*, CASE WHEN f.flags = 0 AND NOT EXISTS (
-                         SELECT FROM doubt d WHERE d.asset = f.asset AND d.time = f.time AND d.lon = f.lon AND d.lat = f.lat)
-                     THEN f.time END AS trusted_time
-          FROM fix f ORDER BY asset, time, lon, lat, batch) AS ordered
+    FROM (SELECT * FROM fix ORDER BY asset, time, lon, lat, batch) AS ordered
     GROUP BY asset, date_trunc('day', time, 'UTC')
 ), cursors AS (
     UPDATE stream s SET seq = greatest(s.seq, e.seq), gaps = s.gaps + e.gaps
@@ -55,9 +49,9 @@ WITH taken AS (
            t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy, t.attributes, s.trusted_seen
     FROM (SELECT DISTINCT ON (asset) * FROM fix
           ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS a
-    JOIN (SELECT f.asset, max(f.batch) AS seen, (SELECT max(t.batch) FROM trusted t WHERE t.asset = f.asset) AS trusted_seen
-          FROM fix f GROUP BY f.asset) AS s ON s.asset = a.asset
-    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM trusted
+    JOIN (SELECT asset, max(batch) AS seen, max(batch) FILTER (WHERE trusted) AS trusted_seen
+          FROM fix GROUP BY asset) AS s ON s.asset = a.asset
+    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM fix WHERE trusted
                ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS t ON t.asset = a.asset
     ON CONFLICT (asset) DO UPDATE SET
         (any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch) = (SELECT * FROM (VALUES
