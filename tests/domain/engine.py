@@ -5,22 +5,35 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
 from tests.domain import reference
 from tests.domain.reference import KINDS, FixRow, TagsChange, Told, Version
-from tests.domain.test_plausibility import STALE, Point
+from tests.domain.test_plausibility import Point
 from tests.domain.test_plausibility import Rule as Plausible
-from tests.domain.worlds import Arrival, Batch, Change, Deleted, World, arrive, epochs
+from tests.domain.worlds import Arrival, Batch, Change, Deleted, arrive, epochs
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.chronicle import Chronicle
-from tracker.domain.fold import Fact
+from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning
 from tracker.domain.geofence import AssetFilter, FenceIndex, Geofence, Rule
 from tracker.domain.geofence import Version as Since
 from tracker.domain.judge import judge
-from tracker.domain.presence import ABSENT, CROSS, DWELL, ENTER, EXIT, SPEEDING, Crossed, Judgement, Presence
+from tracker.domain.presence import (
+    ABSENT,
+    CROSS,
+    DWELL,
+    ENTER,
+    EXIT,
+    SPEEDING,
+    AssetState,
+    Crossed,
+    Judgement,
+    Presence,
+)
 from tracker.domain.turn import ASSET_CHANGED, FENCE_DELETED, Turned, ended, turned
+from tracker.store.states import state_from_json, state_to_json
 
 NUMBER: Final = {
     "exit": EXIT,
@@ -78,9 +91,10 @@ def rule_of(version: Version) -> Rule:
     )
 
 
-def geofence_of(version: Version, since_batch: int) -> Geofence:
+def geofence_of(version: Version, since_batch: int, *, once_ruled: bool = False) -> Geofence:
     rule, name = rule_of(version), f"fence {version.fence}"
-    return Geofence(version.fence, version.version, name, version.shape, version.quality, since_batch, rule=rule)
+    named = version.fence, version.version, name, version.shape, version.quality, since_batch
+    return Geofence(*named, rule=rule, once_ruled=once_ruled)
 
 
 # -------------------------------------
@@ -159,7 +173,9 @@ class Life:
             self.index.remove(change.fence)
             self.chronicle.remove(change.fence)
             return ended(self.presence, old, FENCE_DELETED)
-        new = geofence_of(change, change.from_batch if old is None else old.since_batch)
+        new = geofence_of(change, change.from_batch)
+        if old is not None:
+            new = geofence_of(change, old.since_batch, once_ruled=old.ruled)
         found = [] if old is None else turned(self.presence, old, new, None, self.matches)
         self.index.put(new)
         self.chronicle.put(Since(change.from_batch, new))
@@ -253,8 +269,70 @@ def punctual(draw: st.DrawFn, assets: int = 3) -> Arrival:
     plan = []
     for epoch, (start, end) in zip(drawn, pairwise([0, *cuts, len(keys)]), strict=True):
         within = sorted(draw(st.sets(st.integers(start, end), max_size=4)))
-        parts = [
-            [fix for fix in fixes if fix.key in keys[a:b]] for a, b in pairwise([start, *within, end])
-        ]
+        parts = [[fix for fix in fixes if fix.key in keys[a:b]] for a, b in pairwise([start, *within, end])]
         plan.append((epoch.changes, [draw(st.permutations(part)) for part in parts if part]))
     return arrive(plan)
+
+
+# -------------------------------------
+# Judged again
+# -------------------------------------
+
+
+def chronicle_of(arrival: Arrival) -> Chronicle:
+    """The geofences that are there in the end."""
+    index, chronicle, made = FenceIndex(), Chronicle(FenceIndex()), dict[int, int]()
+    chronicle = Chronicle(index)
+    for version in sorted(arrival.versions, key=lambda each: each.version):
+        made.setdefault(version.fence, version.from_batch)
+        if version.fence not in arrival.deleted:
+            fence = geofence_of(version, made[version.fence])
+            index.put(fence)
+            chronicle.put(Since(version.from_batch, fence))
+    return chronicle
+
+
+def full_key(fix: FixRow) -> FullKey:
+    rest = (fix.alt, fix.speed, fix.course, fix.accuracy)
+    unknown = (UNKNOWN_INT32, UNKNOWN_INT32, UNKNOWN_INT16, UNKNOWN_INT32)
+    known = [u if value is None else value for value, u in zip(rest, unknown, strict=True)]
+    return (*fix.key, *known, fix.batch)  # type: ignore[return-value]
+
+
+def turnings_of(arrival: Arrival, asset: int) -> list[Turning]:
+    """The places of all changes: right after the newest fix that was stored before."""
+    found, newest = list[Turning](), None
+    for step in arrival.steps:
+        if isinstance(step, Batch):
+            keys = [full_key(fix) for fix in step.fixes if fix.asset == asset]
+            newest = max([*keys, *([newest] if newest else [])], default=None)
+        elif newest is not None and isinstance(step, TagsChange) and step.asset == asset:
+            found.append(Turning(newest, step.from_batch, 0))
+        elif newest is not None and isinstance(step, Version) and step.version > 1:
+            found.append(Turning(newest, step.from_batch, step.fence))
+    return sorted(found)
+
+
+def folded(arrival: Arrival, cuts: Sequence[int]) -> tuple[list[Told], dict[tuple[int, reference.Key], int]]:
+    """What comes of the whole history of each asset, in stretches that are each begun from what the one before left."""
+    chronicle, told, doubts = chronicle_of(arrival), list[Told](), dict[tuple[int, reference.Key], int]()
+    for asset in sorted({fix.asset for fix in arrival.fixes}):
+        fixes = sorted((fix for fix in arrival.fixes if fix.asset == asset), key=lambda fix: fix.event_order)
+        tags = [Tags(each.from_batch, each.tags) for each in arrival.tag_history if each.asset == asset]
+        waiting, state = turnings_of(arrival, asset), AssetState()
+        edges = sorted({0, len(fixes), *(cut for cut in cuts if cut < len(fixes))})
+        for start, end in pairwise(edges):
+            part = fixes[start:end]
+            fold = Fold(chronicle, asset, tags)
+            fold.begin(state_from_json(msgspec.json.decode(msgspec.json.encode(state_to_json(state)))))
+            last = full_key(part[-1])
+            due = [each for each in waiting if each.key < last]
+            at_end = [each for each in waiting if each.key == last]
+            waiting = waiting[len(due) + len(at_end) :]
+            found = fold.run(columns(part), np.array([fix.batch for fix in part], np.int64), due)
+            for each in at_end:
+                fold.turn(each)
+            doubts |= {(asset, fix.key): flag for fix, flag in zip(part, found.tolist(), strict=True) if flag}
+            told += [told_of_fact(fact, asset) for fact in fold.facts]
+            state = fold.state
+    return told, doubts

@@ -369,15 +369,15 @@ class _History:
         return not any(f.key < fix.key and f.batch >= self.made and _in_quality(version, f) for f in self.fixes)
 
     def asked_by(self, change: _Change) -> FixRow | None:
-        """The newest fix before its place, in its quality, that was stored since the geofence was made."""
-        before = self.fixes[: change.after]
-        return self._newest(f for f in before if f.batch >= self.made and _in_quality(change.version, f))
+        """The newest fix before its place, in its quality, if that was stored since the geofence was made."""
+        asked = self._newest(f for f in self.fixes[: change.after] if _in_quality(change.version, f))
+        return asked if asked and asked.batch >= self.made else None
 
     def place_of(self, change: _Change) -> FixRow:
         """The newest fix in the quality of the version before or of the new one, so that no visit ends before it began
         where the quality becomes stricter; where there is none, the newest of any.
         """
-        before = [fix for fix in self.fixes[: change.after] if fix.batch >= self.made]
+        before = self.fixes[: change.after]
         versions = [each for each in (self.version_at(change.batch - 1), change.version) if each]
         judged = [fix for fix in before if any(_in_quality(each, fix) for each in versions)]
         found = self._newest(iter(judged or before))
@@ -385,10 +385,9 @@ class _History:
         return found
 
     def _newest(self, fixes: Iterator[FixRow]) -> FixRow | None:
-        """Equal fixes count once: as the first of them that was stored since the geofence was made, if any was."""
+        """Equal fixes count once: as the first of them."""
         found = list(fixes)
-        equal = [fix for fix in found if fix.key == found[-1].key]
-        return next((fix for fix in equal if fix.batch >= self.made), equal[0] if equal else None)
+        return next((fix for fix in found if fix.key == found[-1].key), None)
 
 
 def _in_quality(version: Version, fix: FixRow) -> bool:

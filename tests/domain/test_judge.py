@@ -5,10 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from tests.domain.engine import Life, differences, doubts_of, expected, punctual
 from tests.domain.worlds import Arrival
 
-thorough = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@thorough
+@slow
 @given(punctual())
 def test_what_comes_in_event_order_is_told_at_once(arrival: Arrival) -> None:
     life = Life()

@@ -405,10 +405,10 @@ def test_no_chord_begins_before_the_geofence_was_made() -> None:
     assert story([*fixes, at(-5, -1, batch=3)], fence(since=2)) == ["enter 10"]
 
 
-def test_a_place_that_is_stored_again_since_the_geofence_was_made_is_believed() -> None:
+def test_a_place_that_is_stored_again_since_the_geofence_was_made_counts_as_it_was_stored_first() -> None:
     fixes = [at(0, -1, batch=1), at(10, 1, batch=2)]
     for batch in (2, 3):
-        assert story([*fixes, at(0, -1, batch=batch)], fence(since=2)) == ["enter 10 crossed 5 at 0,1"]
+        assert story([*fixes, at(0, -1, batch=batch)], fence(since=2)) == ["enter 10"]
 
 
 def test_a_turn_by_altitude_crosses_no_edge() -> None:
@@ -432,7 +432,9 @@ HORSESHOE: Final = shapely.Polygon(
         ([at(0, 10, 4), at(10, 0, 4)], ["enter 10 crossed 1 at 9,4"]),
     ],
 )
-def test_of_several_crossings_that_counts_which_is_next_to_the_fix_outside(fixes: list[FixRow], told: list[str]) -> None:
+def test_of_several_crossings_that_counts_which_is_next_to_the_fix_outside(
+    fixes: list[FixRow], told: list[str]
+) -> None:
     assert story(fixes, fence(HORSESHOE)) == told
 
 
@@ -868,8 +870,8 @@ def test_the_previous_fix_at_a_change_may_have_come_late() -> None:
 def test_a_change_asks_nothing_that_was_stored_before_the_geofence_was_made() -> None:
     versions = changed(fence(FAR, since=2), 3, shape=SQUARE)
     assert story([at(0, batch=1)], *versions) == []
-    assert story([at(0, batch=1), at(-10, batch=2)], *versions) == ["enter -10 fence_changed"]
-    assert story([at(0, batch=1), at(-10, -1, batch=2)], *versions) == []
+    assert story([at(0, batch=1), at(-10, batch=2)], *versions) == []
+    assert story([at(0, batch=2), at(-10, batch=1)], *versions) == ["enter 0 fence_changed"]
 
 
 def test_a_change_does_not_ask_an_asset_without_fixes() -> None:

@@ -9,7 +9,7 @@ import shapely
 
 from tracker.domain.batch import Floats
 from tracker.domain.geofence import FenceIndex, Geofence, Version
-from tracker.domain.presence import AssetState, SightState
+from tracker.domain.presence import AssetState, Entry, SightState
 from tracker.domain.shape import boxes
 
 
@@ -22,6 +22,7 @@ class Chronicle:
         self._index = index
         self._versions: dict[int, list[Version]] = {}
         self._earlier: tuple[shapely.STRtree | None, list[int]] | None = None
+        self._absences: set[int] = set()  # geofences of which an earlier version noticed absence
         self._made: list[int] | None = None
         for version in versions:
             self.put(version)
@@ -31,6 +32,8 @@ class Chronicle:
         mine = self._versions.setdefault(version.fence.id, [])
         mine.append(version)
         mine.sort(key=lambda each: each.from_batch)
+        if any(each.fence.ruled for each in mine):
+            mine[:] = [Version(each.from_batch, replace(each.fence, once_ruled=True)) for each in mine]
         self._earlier = self._made = None
 
     def remove(self, fence_id: int) -> None:
@@ -55,21 +58,39 @@ class Chronicle:
         return next(each.fence for each in self._versions[fence_id] if each.fence.version == version)
 
     def classified(self, state: AssetState) -> AssetState:
-        """A state for comparison: of those geofences only that are there, and of the batches no more than how many of
-        them were made before.
-        """
+        """A state for comparison: as it is known, and of the batches no more than how many geofences were made before."""
 
-        def kept(sight: SightState) -> SightState:
+        def counted(sight: SightState) -> SightState:
             newest = sight.newest
             if newest is not None:
                 newest = replace(newest, seen=bisect_right(self._sinces(), newest.seen))
-            return SightState(
-                newest,
-                {fence: ms for fence, ms in sight.inside.items() if fence in self._versions},
-                {fence: entry for fence, entry in sight.entries.items() if fence in self._versions},
-            )
+            return replace(sight, newest=newest)
 
-        return replace(state, trusted=kept(state.trusted), every=kept(state.every))
+        state = self.known(state)
+        return replace(state, trusted=counted(state.trusted), every=counted(state.every))
+
+    def known(self, state: AssetState) -> AssetState:
+        """A state as the current versions keep it: nothing of geofences that are no longer there, each under its
+        quality, and as entries what has options now or had.
+        """
+        sights = state.trusted, state.every
+        inside = {fence: ms for sight in sights for fence, ms in sight.inside.items() if fence in self._versions}
+        entries = {
+            fence: entry for sight in sights for fence, entry in sight.entries.items() if fence in self._versions
+        }
+        entries |= {fence: Entry(inside=True, enter_ms=ms) for fence, ms in inside.items() if self._last(fence).ruled}
+        trusted, every = (
+            SightState(
+                sight.newest,
+                {n: ms for n, ms in inside.items() if self._last(n).quality == quality and n not in entries},
+                {n: entry for n, entry in entries.items() if self._last(n).quality == quality},
+            )
+            for sight, quality in zip(sights, ("trusted", "all"), strict=True)
+        )
+        return replace(state, trusted=trusted, every=every)
+
+    def _last(self, fence_id: int) -> Geofence:
+        return self._versions[fence_id][-1].fence
 
     def _sinces(self) -> list[int]:
         if self._made is None:
@@ -106,7 +127,7 @@ class Chronicle:
         if tree is not None and len(lon):
             west, south, east, north = lon.min(), lat.min(), lon.max(), lat.max()
             found |= {numbers[i] for i in tree.query(shapely.box(west, south, east, north)).tolist()}
-        return found
+        return found | self._absences
 
     def _earlier_tree(self) -> tuple[shapely.STRtree | None, list[int]]:
         if self._earlier is None:
@@ -119,4 +140,5 @@ class Chronicle:
             corners = np.array([box for _, box in parts], dtype=np.float64).reshape(-1, 4)
             tree = shapely.STRtree(shapely.box(*corners.T)) if parts else None
             self._earlier = tree, [number for number, _ in parts]
+            self._absences = {n for n, mine in self._versions.items() if any(v.fence.rule.absence for v in mine[:-1])}
         return self._earlier

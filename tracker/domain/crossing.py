@@ -58,8 +58,8 @@ class Emission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """m admitted fixes of one sight, sorted by asset and event order, each with the one before it in the same sight
-    (prev_time_ms is NEVER where there is none). Integers as in Columns.
+    """m fixes that geofences of one quality see, sorted by asset and event order, each with the one before it in that
+    quality (prev_time_ms is NEVER where there is none). Integers as in Columns.
     """
 
     asset: Ints
@@ -70,7 +70,8 @@ class Steps:
     speed: Ints
     accuracy: Ints
     first: Mask  # of its asset
-    seen_before: Ints  # the highest batch of the fixes before this call
+    follows: Mask  # the one before it is the step before it
+    seen_before: Ints  # the highest batch of all fixes before it in that quality
     prev_time_ms: Ints
     prev_lon: Ints
     prev_lat: Ints
@@ -89,13 +90,36 @@ def steps_of(columns: Columns, rows: Ints, newest: Newest, batch: Ints) -> Steps
     asset = columns.asset[rows].astype(np.int64)
     first = np.ones(len(rows), np.bool_)
     first[1:] = asset[1:] != asset[:-1]
+    previous = np.concatenate([[-1], rows[:-1]])[: len(rows)]
+    seen = newest.seen[asset]
+    return steps_after(
+        columns,
+        rows,
+        newest,
+        batch,
+        np.where(first, -1, previous),
+        np.where(first, seen, np.maximum(seen, batch[rows])),
+    )
+
+
+def steps_after(columns: Columns, rows: Ints, newest: Newest, batch: Ints, previous: Ints, seen_before: Ints) -> Steps:
+    """Rows as steps from the fixes before them.
+
+    Args:
+        previous: (m,) the row of the fix before each, -1 where that is its asset's newest.
+        seen_before: (m,) as Steps has it.
+    """
+    asset = columns.asset[rows].astype(np.int64)
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = asset[1:] != asset[:-1]
+    follows = np.zeros(len(rows), np.bool_)
+    follows[1:] = ~first[1:] & (previous[1:] == rows[:-1])
+    fresh = previous < 0
 
     def before(values: NDArray[np.generic], known: NDArray[np.generic]) -> Ints:
-        here = values[rows].astype(np.int64)
-        previous = np.empty_like(here)
-        previous[1:] = here[:-1]
-        previous[first] = known[asset[first]]
-        return previous
+        found = values[previous].astype(np.int64)
+        found[fresh] = known[asset[fresh]]
+        return found
 
     return Steps(
         asset,
@@ -106,7 +130,8 @@ def steps_of(columns: Columns, rows: Ints, newest: Newest, batch: Ints) -> Steps
         columns.speed[rows],
         columns.accuracy[rows],
         first,
-        newest.seen[asset],
+        follows,
+        seen_before,
         before(columns.time_ms, newest.time_ms),
         before(columns.lon, newest.lon),
         before(columns.lat, newest.lat),
@@ -248,6 +273,8 @@ def _step(entry: Entry, fence: Geofence, said: _Said) -> tuple[Entry, list[Emiss
             entry = replace(entry, dwelt=True)
     if rule.speed_limit_mps is not None:
         entry = _hastened(entry, rule.speed_limit_mps, rule.over_for_s, said, tell)
+    elif entry.haste_ms is not None:
+        entry = replace(entry, haste_ms=None, hasted=False)
     if rule.absence:
         entry = _missed(entry, said, tell)
     return entry, out
@@ -306,12 +333,12 @@ def _hastened(entry: Entry, limit_mps: float, over_for_s: float, said: _Said, te
 
 
 def _missed(entry: Entry, said: _Said, tell: Tell) -> Entry:
-    if said.occurrence_ms == NEVER:
-        return replace(entry, absent_ms=None) if entry.absent_ms is not None else entry
-    if said.says == OUT and not entry.inside and entry.absent_ms != said.occurrence_ms:
-        tell(ABSENT)
-        return replace(entry, absent_ms=said.occurrence_ms)
-    return entry
+    if said.occurrence_ms == NEVER or said.says != OUT or entry.inside:
+        return entry
+    if entry.absent_ms is not None and entry.absent_ms >= said.occurrence_ms:
+        return entry
+    tell(ABSENT)
+    return replace(entry, absent_ms=said.time_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,10 +440,10 @@ def _said(
     for i, place in zip(flips.tolist(), crossings(index, steps, at[flips], fence[flips], held[flips]), strict=True):
         crossed[i] = place
     causes: list[str | None] = [None] * len(at)
-    for i, instant in _schedule_turns(index, steps, at, fence):
+    for i, instant in _schedule_turns(index, steps, at, fence, says):
         causes[i], crossed[i] = SCHEDULE, instant
     touched = _touched(index, steps, at, fence, touches)
-    first = steps.first[at] & (steps.seen_before[at] < index.since_batch(fence))
+    first = steps.seen_before[at] < index.since_batch(fence)
     return [
         _Said(*each)
         for each in zip(
@@ -444,15 +471,19 @@ def _among(codes: Ints, sorted_codes: Ints) -> Mask:
 def _before_held(index: FenceIndex, steps: Steps, at: Ints, fence: Ints, hits: tuple[Ints, Ints]) -> Mask:
     """Whether the shapes hold the fixes before."""
     held = _among(((at - 1) << 32) | fence, (hits[0] << 32) | hits[1])
-    mine = np.flatnonzero(steps.first[at])
+    mine = np.flatnonzero(~steps.follows[at])
     held[mine] = index.hold(fence[mine], steps.prev_lon[at[mine]] / DEGREE, steps.prev_lat[at[mine]] / DEGREE)
     return held
 
 
-def _schedule_turns(index: FenceIndex, steps: Steps, at: Ints, fence: Ints) -> Iterator[tuple[int, Crossed | None]]:
+def _schedule_turns(
+    index: FenceIndex, steps: Steps, at: Ints, fence: Ints, says: Ints
+) -> Iterator[tuple[int, Crossed | None]]:
     """The pairs whose side the schedule would turn, and when: an exit if it does not hold at the fix, an enter if it
-    did not at the fix before.
+    did not at the fix before. A fix after one that says OUT, too, begins no exit.
     """
+    follows = np.zeros(len(at), np.bool_)
+    follows[1:] = (fence[1:] == fence[:-1]) & (at[1:] == at[:-1] + 1) & ~steps.first[at[1:]] & (says[:-1] == OUT)
     for fence_id in np.unique(fence).tolist():
         schedule = index.fences[fence_id].rule.schedule
         if schedule is None or index.fences[fence_id].rule.absence:
@@ -462,19 +493,27 @@ def _schedule_turns(index: FenceIndex, steps: Steps, at: Ints, fence: Ints) -> I
         known = steps.prev_batch[at[mine]] >= index.since_batch(fence[mine])
         holds, held = schedule.holds(now), np.ones(len(mine), np.bool_)
         held[known] = schedule.holds(before[known])
-        for i, time_ms, before_ms, is_known in _rows(~holds & held, mine, now, before, known):
-            yield i, _instant(schedule.boundary(before_ms, time_ms) if is_known else None)
+        for i, time_ms, before_ms, is_known in _rows(~holds & ~follows[mine], mine, now, before, known):
+            yield i, _instant(_ended(schedule, before_ms, time_ms) if is_known else None)
         for i, time_ms, _, _ in _rows(holds & ~held, mine, now, before, known):
             yield i, _instant(_begun(schedule, time_ms))
 
 
-def _rows(where: Mask, *columns: Ints) -> Iterator[tuple[int, ...]]:
+def _rows(where: Mask, *columns: Ints | Mask) -> Iterator[tuple[int, ...]]:
     return zip(*(column[where].tolist() for column in columns), strict=True)
 
 
 def _instant(time_ms: int | None) -> Crossed | None:
     """An hour is no place."""
     return None if time_ms is None else Crossed(time_ms, None, None)
+
+
+def _ended(schedule: Schedule, before_ms: int, time_ms: int) -> int | None:
+    """When the schedule first ended between two instants."""
+    if not schedule.holds(np.array([before_ms]))[0]:
+        begun_ms = schedule.boundary(before_ms, time_ms)
+        return None if begun_ms is None else schedule.boundary(begun_ms, time_ms)
+    return schedule.boundary(before_ms, time_ms)
 
 
 def _begun(schedule: Schedule, time_ms: int) -> int:

@@ -6,7 +6,7 @@ is cut where that changes, where a change of a geofence has its place, and where
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import DEGREE, Columns, Ints, Mask
 from tracker.domain.chronicle import Chronicle
-from tracker.domain.crossing import Emission, Matches
+from tracker.domain.crossing import Emission, Matches, Steps, steps_after
 from tracker.domain.fix import MAX_SPEED_MPS
 from tracker.domain.geofence import Geofence
 from tracker.domain.judge import equal_to_previous, judge, see, with_doubts
-from tracker.domain.presence import AssetState, Crossed, LastFix, Presence, Sight, SightState
+from tracker.domain.presence import AssetState, Crossed, LastFix, Newest, Presence, Sight
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
 
 _IT: Final = 0  # the number of the only asset in a presence of its own
@@ -65,15 +65,11 @@ class _Told(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """Geofences that see the same fixes of a stretch. turned: those that changed in it, and the batch of the last
-    change.
-    """
+    """Geofences that see the same fixes of a stretch."""
 
     since: int
     fences: list[int]
     turnings: list[Turning]
-    turned: dict[int, int] = field(default_factory=dict)
-    was_every: dict[int, bool] = field(default_factory=dict)  # where what was known before stood
 
 
 def key_of(fix: LastFix | None) -> FullKey | None:
@@ -103,11 +99,11 @@ class Fold:
     def begin(self, state: AssetState) -> None:
         """Go on from here. What it says of geofences that are no longer there is dropped."""
         self._presence = Presence()
-        self._presence.put(_IT, known_only(state, self.chronicle))
+        self._presence.put(_IT, self.chronicle.known(state))
 
     @property
     def state(self) -> AssetState:
-        return self._presence.get(_IT)
+        return self.chronicle.known(self._presence.get(_IT))
 
     def run(self, columns: Columns, batch: Ints, turnings: Sequence[Turning]) -> NDArray[np.int16]:
         """Judge fixes of one asset, all after what was judged; returns the doubts of each, (n,).
@@ -117,6 +113,7 @@ class Fold:
             batch: (n,) where each is stored.
             turnings: those with a place from the last judged fix to the last of these, in order.
         """
+        self.begin(self.state)  # geofences may have changed since the last stretch
         columns = columns.as_asset(_IT)
         doubt = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
@@ -150,11 +147,12 @@ class Fold:
 
     def _relevant(self, columns: Columns) -> list[int]:
         """The geofences that this stretch may concern, whatever their version."""
-        state, newest = self.state, self.state.every.newest
-        lon, lat = columns.lon / DEGREE, columns.lat / DEGREE
-        if newest is not None:
-            lon, lat = np.r_[newest.lon / DEGREE, lon], np.r_[newest.lat / DEGREE, lat]
+        state = self.state
         sights = (state.trusted, state.every)
+        lon, lat = columns.lon / DEGREE, columns.lat / DEGREE
+        for sight in sights:
+            if sight.newest is not None:
+                lon, lat = np.r_[sight.newest.lon / DEGREE, lon], np.r_[sight.newest.lat / DEGREE, lat]
         known = {fence for sight in sights for table in (sight.inside, sight.entries) for fence in table}
         return sorted(known | self.chronicle.near(lon, lat))
 
@@ -184,44 +182,47 @@ class Fold:
     def _judge(self, group: _Group, columns: Columns, batch: Ints, trusted: Mask) -> list[_Told]:
         """What these geofences make of the fixes."""
         own = self._take_out(group)
-        rows = self._seen_by(group, batch, trusted)
+        takes_all = self._takes_all(group, batch)
+        rows = np.flatnonzero((batch >= group.since) & (takes_all | trusted))
         rows = rows[~equal_to_previous(columns, rows)]
-        rows = rows[own.trusted.newest.precedes(columns.asset[rows], *_place(columns, rows))]
+        rows = rows[self._unseen(group, columns, rows, takes_all[rows])]
         changes = sorted({*self.chronicle.changed_at(group.fences), *(each.from_batch for each in self.tags)})
         epoch = np.searchsorted(changes, batch[rows], side="right")
+        trails = [_Trail(columns, batch, np.flatnonzero(trusted)), _Trail(columns, batch, np.arange(len(columns)))]
         found: list[_Told] = []
         start = 0
         for end, due in _cuts(columns, batch, rows, epoch, group.turnings):
             if end > start:
-                found += self._see(own.trusted, group, columns, batch, rows[start:end])
+                every = bool(takes_all[rows[start]])
+                steps = trails[every].steps(rows[start:end], self._presence.sights[every].newest)
+                found += self._see(own.trusted, group, columns, batch, rows[start:end], steps)
             start = end
             for turning in due:
                 numbers = group.fences if turning.geofence == 0 else [turning.geofence]
-                group.turned |= dict.fromkeys(numbers, turning.batch)
+                for mine, sight, trail in zip(own.sights, self._presence.sights, trails, strict=True):
+                    mine.newest.put(_IT, trail.last(turning.key) or sight.newest.get(_IT))
                 found += self._turn(own, numbers, turning)
-        self._put_back(own, group)
+        self._put_back(own)
         return found
 
-    def _seen_by(self, group: _Group, batch: Ints, trusted: Mask) -> Ints:
-        """The fixes that were stored while the geofences existed, in a quality that they admitted then."""
+    def _takes_all(self, group: _Group, batch: Ints) -> Mask:
+        """Whether the version that judges each fix judges those with flags, too."""
         versions = self.chronicle.versions(group.fences[0])
         version = np.searchsorted([each.from_batch for each in versions], batch, side="right") - 1
-        takes_all = np.array([each.fence.quality == "all" for each in versions])[np.maximum(version, 0)]
-        return np.flatnonzero((batch >= group.since) & (takes_all | trusted))
+        return np.array([each.fence.quality == "all" for each in versions])[np.maximum(version, 0)]
+
+    def _unseen(self, group: _Group, columns: Columns, rows: Ints, takes_all: Mask) -> Mask:
+        """Which fixes are no repeats of one that these geofences saw before this stretch."""
+        unseen = np.ones(len(rows), np.bool_)
+        for sight, mine in zip(self._presence.sights, (~takes_all, takes_all), strict=True):
+            if sight.newest.batch[_IT] >= group.since:
+                unseen[mine] = sight.newest.precedes(columns.asset[rows[mine]], *_place(columns, rows[mine]))
+        return unseen
 
     def _take_out(self, group: _Group) -> Presence:
-        """A presence of these geofences alone, with one sight for both qualities."""
-        quality = self.chronicle.versions(group.fences[0])[0].fence.quality
-        shared, own = self._presence.sight(quality == "all"), Presence()
-        fix = shared.newest.get(_IT)
-        if fix is not None and fix.batch >= group.since:
-            own.trusted.newest.put(_IT, fix)
-        own.trusted.newest.seen[_IT] = shared.newest.seen[_IT]
-        mine = set(group.fences)
-        for every, sight in enumerate(self._presence.sights):
-            group.was_every |= dict.fromkeys(
-                mine & {*sight.inside.get(_IT, ()), *sight.entries.get(_IT, ())}, bool(every)
-            )
+        """A presence of these geofences alone, of which both sights know the same."""
+        own, mine = Presence(), set(group.fences)
+        for sight in self._presence.sights:
             inside, entries = sight.inside.get(_IT, {}), sight.entries.get(_IT, {})
             own.trusted.put_inside(
                 _IT, own.trusted.inside.get(_IT, {}) | {f: ms for f, ms in inside.items() if f in mine}
@@ -231,30 +232,20 @@ class Fold:
             )
             sight.put_inside(_IT, {f: ms for f, ms in inside.items() if f not in mine})
             sight.put_entries(_IT, {f: entry for f, entry in entries.items() if f not in mine})
-        own.every = own.trusted
+        own.every.inside, own.every.entries = own.trusted.inside, own.trusted.entries
         return own
 
-    def _put_back(self, own: Presence, group: _Group) -> None:
-        """Each under the quality of the version that it is at now."""
-        for number in group.fences:
-            fence = self.chronicle.version(number, group.turned[number]) if number in group.turned else None
-            every = (
-                (fence.quality == "all") if fence is not None else group.was_every.get(number, self._is_every(number))
-            )
-            sight = self._presence.sight(every)
-            if number in own.trusted.inside.get(_IT, {}):
-                sight.put_inside(_IT, {**sight.inside.get(_IT, {}), number: own.trusted.inside[_IT][number]})
-            if number in own.trusted.entries.get(_IT, {}):
-                sight.put_entries(_IT, {**sight.entries.get(_IT, {}), number: own.trusted.entries[_IT][number]})
+    def _put_back(self, own: Presence) -> None:
+        mine = own.trusted
+        sight = self._presence.trusted
+        sight.put_inside(_IT, {**sight.inside.get(_IT, {}), **mine.inside.get(_IT, {})})
+        sight.put_entries(_IT, {**sight.entries.get(_IT, {}), **mine.entries.get(_IT, {})})
 
-    def _is_every(self, number: int) -> bool:
-        return self.chronicle.versions(number)[-1].fence.quality == "all"
-
-    def _see(self, sight: Sight, group: _Group, columns: Columns, batch: Ints, rows: Ints) -> list[_Told]:
+    def _see(self, sight: Sight, group: _Group, columns: Columns, batch: Ints, rows: Ints, steps: Steps) -> list[_Told]:
         at_batch = int(batch[rows[0]])
         index = self.chronicle.at(group.fences, at_batch)
         pairs = index.query(columns.lon[rows] / DEGREE, columns.lat[rows] / DEGREE)
-        seen, told = see(columns, rows, sight, index, pairs, batch, self._matches(at_batch))
+        seen, told = see(columns, rows, steps, sight, index, pairs, batch, self._matches(at_batch))
         sight.apply(seen)
         return [_told(columns, row, index.fences[each.fence], each) for row, each in told]
 
@@ -274,6 +265,7 @@ class Fold:
 
     def live(self, columns: Columns, batch: int) -> NDArray[np.int16]:
         """Judge what came in one batch as it was judged then: what is late decides nothing. Returns the doubts."""
+        self.begin(self.state)
         columns = columns.as_asset(_IT)
         index = self.chronicle.at(self._relevant(columns), batch)
         found = judge(
@@ -310,6 +302,34 @@ class Fold:
     def _concerned(self, fence: Geofence, batch: int) -> bool:
         """Whether a change of the asset's tags made the geofence judge it, or judge it no longer."""
         return self._matches(batch - 1)(_IT, fence) != self._matches(batch)(_IT, fence)
+
+
+class _Trail:
+    """The fixes of a stretch in one quality, as the ones before others."""
+
+    def __init__(self, columns: Columns, batch: Ints, rows: Ints) -> None:
+        self._columns, self._batch = columns, batch
+        self._places = np.cumsum(~equal_to_previous(columns, np.arange(len(columns))))  # equal ones share a number
+        first = ~equal_to_previous(columns, rows)
+        self._rows, self._first, self._highest = rows, rows[first], np.maximum.accumulate(batch[rows])
+
+    def steps(self, rows: Ints, newest: Newest) -> Steps:
+        """Some of the rows; newest: before the stretch."""
+        place = self._places[rows]
+        before = np.searchsorted(self._places[self._first], place) - 1
+        previous = np.where(before < 0, -1, np.append(self._first, -1)[before])
+        seen = np.searchsorted(self._places[self._rows], place) - 1
+        highest = np.where(seen < 0, -1, np.append(self._highest, -1)[seen])
+        seen_before = np.maximum(highest, newest.seen[_IT])
+        return steps_after(self._columns, rows, newest, self._batch, previous, seen_before)
+
+    def last(self, key: FullKey) -> LastFix | None:
+        """The newest fix up to a place, of those equal in time and place the first; None: it was before the stretch."""
+        before = bisect_right(keys_of(self._columns.take(self._first), self._batch[self._first]), key)
+        if not before:
+            return None
+        row = self._first[before - 1 : before]
+        return LastFix(*keys_of(self._columns.take(row), self._batch[row])[0], seen=int(self._batch[row[0]]))
 
 
 def _place(columns: Columns, rows: Ints) -> tuple[Ints, Ints, Ints]:
@@ -368,16 +388,3 @@ def _fact_of(each: Turned) -> Fact:
     assert each.kind is not None
     assert fix is not None
     return Fact(each.kind, each.fence, fix.time_ms, fix.lon, fix.lat, None, False, each.cause, None)
-
-
-def known_only(state: AssetState, chronicle: Chronicle) -> AssetState:
-    """A state without what it says of geofences that are no longer there."""
-
-    def kept(sight: SightState) -> SightState:
-        return SightState(
-            sight.newest,
-            {fence: ms for fence, ms in sight.inside.items() if chronicle.current(fence) is not None},
-            {fence: entry for fence, entry in sight.entries.items() if chronicle.current(fence) is not None},
-        )
-
-    return replace(state, trusted=kept(state.trusted), every=kept(state.every))

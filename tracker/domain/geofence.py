@@ -70,6 +70,12 @@ class Geofence:
     attributes: dict[str, Any] = field(default_factory=dict)
     rule: Rule = PLAIN
     options: dict[str, Any] = field(default_factory=dict)  # the rule as it was given
+    once_ruled: bool = False  # another version had options: what is known of a visit outlives the change
+
+    @property
+    def ruled(self) -> bool:
+        """Whether more than membership may have to be remembered."""
+        return self.once_ruled or not self.rule.plain
 
     def judges_like(self, other: "Geofence") -> bool:
         """Whether both would decide the same about every fix."""
@@ -172,7 +178,7 @@ class FenceIndex:
                 traits.version[fence.id] = fence.version
                 traits.judges_every_fix[fence.id] = fence.quality == "all"
                 traits.since_batch[fence.id] = fence.since_batch
-                traits.ruled[fence.id] = not fence.rule.plain
+                traits.ruled[fence.id] = fence.ruled
                 traits.max_gap_ms[fence.id] = round(fence.rule.max_gap_s * 1000)
             self._traits = traits
         return self._traits
@@ -186,7 +192,7 @@ class FenceIndex:
         return self._current().since_batch[fence_ids]
 
     def ruled(self, fence_ids: Ints) -> Mask:
-        """Which of these geofences have options."""
+        """Which of these geofences have options, or had."""
         return self._current().ruled[fence_ids]
 
     def max_gap_ms(self, fence_ids: Ints) -> Ints:
@@ -200,7 +206,7 @@ class FenceIndex:
 
     @property
     def has_ruled(self) -> bool:
-        """Whether any geofence has options."""
+        """Whether any geofence has options, or had."""
         return bool(self._current().ruled.any())
 
     def newest_since(self) -> int:

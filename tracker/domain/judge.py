@@ -195,7 +195,7 @@ def _plain_emissions(steps: Steps, index: FenceIndex, entered: Ints, left: Ints)
     out = []
     for codes, kind in ((left, EXIT), (entered, ENTER)):
         at, fence = codes >> 32, codes & 0xFFFFFFFF
-        initial = (kind == ENTER) & steps.first[at] & (steps.seen_before[at] < index.since_batch(fence))
+        initial = (kind == ENTER) & (steps.seen_before[at] < index.since_batch(fence))
         crossed = crossings(index, steps, at, fence, np.full(len(at), kind == ENTER))
         for step, number, is_initial, place in zip(at.tolist(), fence.tolist(), initial.tolist(), crossed, strict=True):
             out.append(Emission(step, number, kind, is_initial, None, place))
@@ -205,6 +205,7 @@ def _plain_emissions(steps: Steps, index: FenceIndex, entered: Ints, left: Ints)
 def see(
     columns: Columns,
     rows: Ints,
+    steps: Steps,
     sight: Sight,
     index: FenceIndex,
     pairs: tuple[Ints, Ints],
@@ -215,10 +216,10 @@ def see(
 
     Args:
         rows: (m,) sorted by asset and event order, no two equal in asset, time and place.
+        steps: the same as steps.
         pairs: (position in rows, geofence of this sight that holds it), sorted.
         batch: (n,) where each row of the columns is stored.
     """
-    steps = steps_of(columns, rows, sight.newest, batch)
     at, fence = pairs
     ruled = index.ruled(fence)
     entered, left, inside = _see_plain(steps, sight, index, at[~ruled], fence[~ruled])
@@ -324,7 +325,8 @@ def judge(
         presence.sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
     ):
         admits = _of_quality("all" if sight is presence.every else "trusted", matches)
-        seen, mine = see(columns, rows, sight, index, pairs, stored_in, admits)
+        steps = steps_of(columns, rows, sight.newest, stored_in)
+        seen, mine = see(columns, rows, steps, sight, index, pairs, stored_in, admits)
         outcomes.append(seen)
         told += mine
     return Judgement(

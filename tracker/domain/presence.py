@@ -53,7 +53,7 @@ class Entry:
     dwelt: bool = False
     haste_ms: int | None = None  # since when it has been too fast
     hasted: bool = False
-    absent_ms: int | None = None  # the occurrence in which its absence was told
+    absent_ms: int | None = None  # when its absence was told last
 
 
 OUTSIDE: Final = Entry()
@@ -277,6 +277,15 @@ class Presence:
             self.suspects[asset] = state.suspect
         if state.doubted is not None:
             self.doubted[asset] = state.doubted
+
+    def fences_of(self, asset: int) -> dict[int, int]:
+        """The geofences that the asset is inside of, each with the visit's enter_time."""
+        return self.trusted.fences_of(asset) | self.every.fences_of(asset)
+
+    def entry(self, asset: int, fence: int) -> Entry:
+        """What is known of an asset and a geofence that has options, or had."""
+        found = (sight.entries.get(asset, {}).get(fence) for sight in self.sights)
+        return next((entry for entry in found if entry is not None), OUTSIDE)
 
     def assets_inside(self, fence: int) -> list[int]:
         """The assets that are inside a geofence now, ascending."""

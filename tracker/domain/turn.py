@@ -13,7 +13,7 @@ import numpy as np
 from tracker.domain.batch import DEGREE, Ints
 from tracker.domain.crossing import IN, OUT, UNSURE, Matches, evidence
 from tracker.domain.geofence import FenceIndex, Geofence
-from tracker.domain.presence import ENTER, EXIT, NEVER, OUTSIDE, Entry, LastFix, Presence
+from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry, LastFix, Presence
 from tracker.domain.shape import holds
 
 FENCE_CHANGED: Final = "fence_changed"
@@ -48,11 +48,10 @@ class Turned:
         if self.new is None or self.entry == OUTSIDE:
             return
         sight = presence.sight(self.new.quality == "all")
-        if self.new.rule.plain:
-            if self.entry.inside:
-                sight.put_inside(self.asset, {**sight.inside.get(self.asset, {}), self.new.id: self.entry.enter_ms})
-        else:
+        if self.new.ruled:
             sight.put_entries(self.asset, {**sight.entries.get(self.asset, {}), self.new.id: self.entry})
+        elif self.entry.inside:
+            sight.put_inside(self.asset, {**sight.inside.get(self.asset, {}), self.new.id: self.entry.enter_ms})
 
 
 def turned(
@@ -65,11 +64,10 @@ def turned(
 ) -> list[Turned]:
     """What a change does to these assets, or (None) to the whole fleet: exits first, each by asset."""
     asked, says = _asked(presence, old, new, assets, matches)
-    before = presence.sight(old.quality == "all")
     found = []
     for asset, said in zip(asked, says, strict=True):
-        inside = before.fences_of(asset)
-        was = before.entries.get(asset, {}).get(old.id, OUTSIDE)
+        inside = presence.fences_of(asset)
+        was = presence.entry(asset, old.id)
         fix = _place(presence, asset, old, new)
         entry = _reconsidered(was, inside.get(old.id), said, fix)
         kind = None if entry.inside == (old.id in inside) else ENTER if entry.inside else EXIT
@@ -79,12 +77,11 @@ def turned(
 
 def ended(presence: Presence, old: Geofence, cause: str, assets: Iterable[int] | None = None) -> list[Turned]:
     """The end of a geofence, or of these assets in it."""
-    sight = presence.sight(old.quality == "all")
     known = presence.assets_with(old.id) if assets is None else assets
     return [
         Turned(
             asset,
-            EXIT if old.id in sight.fences_of(asset) else None,
+            EXIT if old.id in presence.fences_of(asset) else None,
             old,
             None,
             _place(presence, asset, old),
@@ -101,7 +98,7 @@ def _asked(
     """The assets that a change may concern, and what the new version says of the newest fix of each."""
     newest = presence.sight(new.quality == "all").newest
     asked = np.arange(len(newest.time_ms)) if assets is None else assets
-    seen = asked[(newest.time_ms[asked] != NEVER) & (newest.seen[asked] >= old.since_batch)]
+    seen = asked[newest.batch[asked] >= old.since_batch]
     held = seen[holds(new.shape, newest.lon[seen] / DEGREE, newest.lat[seen] / DEGREE)] if len(seen) else seen
     known = np.array(presence.assets_with(old.id), np.int64)
     numbers = np.union1d(held, np.intersect1d(known, asked)).astype(np.int64)

@@ -142,6 +142,7 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
             rule=draft.rule,
             options=draft.options,
             version=old.version + 1,
+            once_ruled=old.ruled,
         )
         if old.judges_like(new):
             new = replace(new, version=old.version, shape=old.shape)

@@ -1,7 +1,7 @@
 """Everything the writer keeps in memory, read in one snapshot of tables and journal."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -48,7 +48,13 @@ async def load(connection: Connection) -> Snapshot:
             current = [
                 Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("load_geofences"))
             ]
-            fences = [version.fence for version in current]
+            earlier = [
+                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("earlier_versions"))
+            ]
+            ruled = {version.fence.id for version in earlier if not version.fence.rule.plain}
+            current = [
+                Version(each.from_batch, replace(each.fence, once_ruled=each.fence.id in ruled)) for each in current
+            ]
             newest = _newest(
                 await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest"))
             )
@@ -56,12 +62,9 @@ async def load(connection: Connection) -> Snapshot:
                 newest,
                 await connection.fetch(sql("load_open_visits")),
                 await connection.fetch(sql("load_standing")),
-                {fence.id: fence for fence in fences},
+                {version.fence.id: version.fence for version in current},
             )
             late = {row["asset"] for row in await connection.fetch(sql("load_late"))}
-            earlier = [
-                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("earlier_versions"))
-            ]
             trusted = [row for row in newest[True].values() if row["device"] is not None]
             assets = [asset_of(row) for row in await connection.fetch(sql("load_assets"))]
             devices = [
@@ -155,7 +158,7 @@ def _presence(
     _fill(presence.every.newest, newest[False])
     for row in open_visits:
         fence = fences[row["geofence"]]
-        if fence.rule.plain:
+        if not fence.ruled:
             sight = presence.sight(fence.quality == "all")
             sight.inside.setdefault(row["asset"], {})[fence.id] = to_ms(row["enter_time"])
     for row in standing:
