@@ -25,6 +25,7 @@ from tracker.domain.fleet import Fleet
 from tracker.doors import (
     accounts,
     assets,
+    backtests,
     devices,
     events,
     geofences,
@@ -69,6 +70,7 @@ SHUTDOWN_S: Final = 2.0
 _DOORS: Final = (
     accounts,
     assets,
+    backtests,
     devices,
     events,
     geofences,
@@ -256,6 +258,7 @@ class Server:
         app[ingest.SOCKETS], app[live.VIEWERS] = self.sockets, self.viewers
         app[hooks.HOOK_DISPATCHER] = self.dispatcher
         app[events.FOLLOWERS] = self.followers
+        app[backtests.RUNS] = backtests.Runs()
         app[health.FILER] = self.filer
         app[health.MORE_METRICS] = self._more_metrics
 
