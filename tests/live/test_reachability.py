@@ -211,10 +211,11 @@ def test_who_was_never_heard_of_still_was_not() -> None:
 
 
 def test_who_was_silent_is_so_since_then_and_has_until_offline_anew() -> None:
-    told = Told(1, 1, SILENT, LOST, minutes_ago(3), minutes_ago(5))
+    """Later than its silence alone would say, as an earlier restart did not count."""
+    told = Told(1, 1, SILENT, LOST, minutes_ago(1), minutes_ago(5))
     made = started(Trace(1, None, minutes_ago(9), minutes_ago(5), minutes_ago(4)), told)
     assert tell(made, START_MS) == []
-    assert of(made, 1, START_MS) == Connection(SILENT, minutes_ago(3), LOST, minutes_ago(5), START_MS + 10 * MINUTE_MS)
+    assert of(made, 1, START_MS) == Connection(SILENT, minutes_ago(1), LOST, minutes_ago(5), START_MS + 10 * MINUTE_MS)
     assert tell(made, START_MS + 10 * MINUTE_MS) == [(1, OFFLINE, LOST)]
 
 
@@ -224,18 +225,29 @@ def test_who_was_silent_with_an_open_socket_may_be_so_for_the_restart() -> None:
 
 
 def test_who_was_offline_is_so_since_then() -> None:
-    made = started(LAST_WEEK, Told(1, 1, OFFLINE, CLOSED, minutes_ago(50), minutes_ago(60)))
+    made = started(LAST_WEEK, Told(1, 1, OFFLINE, CLOSED, minutes_ago(40), minutes_ago(60)))
     assert tell(made, START_MS) == []
-    assert of(made, 1, START_MS) == Connection(OFFLINE, minutes_ago(50), CLOSED, minutes_ago(60), None)
+    assert of(made, 1, START_MS) == Connection(OFFLINE, minutes_ago(40), CLOSED, minutes_ago(60), None)
     sent(made, START_MS, 1)
     assert tell(made, START_MS) == [(1, ONLINE, None)]
 
 
-def test_who_was_heard_of_again_before_that_could_be_told_is_told_so() -> None:
-    trace = Trace(1, None, None, minutes_ago(1), minutes_ago(1))
+def test_who_was_offline_and_is_allowed_more_is_offline_when_that_is_over() -> None:
+    fleet = fleet_of()
+    made = started(LAST_WEEK, Told(1, 1, OFFLINE, CLOSED, minutes_ago(50), minutes_ago(60)), fleet)
+    fleet.put_device(replace(fleet.devices[1], config={"silent_after_s": 7_200, "offline_after_s": 7_200}))
+    made.fleet_changed([], [1])
+    deadline_ms = of(made, 1, START_MS).deadline_ms
+    assert deadline_ms == START_MS + 60 * MINUTE_MS
+    assert (of(made, 1, deadline_ms).state, of(made, 1, deadline_ms).since_ms) == (OFFLINE, deadline_ms)
+
+
+@pytest.mark.parametrize("minutes", [1, 30])
+def test_who_was_heard_of_again_before_that_could_be_told_is_told_so(minutes: float) -> None:
+    trace = Trace(1, None, None, minutes_ago(minutes), minutes_ago(minutes))
     made = started(trace, Told(1, 1, OFFLINE, CLOSED, minutes_ago(50), minutes_ago(60)))
     assert tell(made, START_MS) == [(1, ONLINE, None)]
-    assert of(made, 1, START_MS).heard_ms == minutes_ago(1)
+    assert of(made, 1, START_MS).heard_ms == minutes_ago(minutes)
 
 
 def test_who_was_online_again_is_so_since_then() -> None:

@@ -46,7 +46,7 @@ States = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a device may say nothing."""
+    """How long a device may say nothing; offline comes no earlier than silent."""
 
     silent_after_ms: int
     offline_after_ms: int
@@ -207,8 +207,8 @@ class Contacts:
     def _edges(self, devices: Ints) -> tuple[Times, Times]:
         """The rule: when each falls silent and when it goes offline, if nothing is heard."""
         silent_at = self.quiet_ms[devices] + self.silent_after_ms[devices]
-        gone_at = np.maximum(self.gone_ms[devices] + self.offline_after_ms[devices], silent_at)
-        return silent_at, np.where(self.sockets[devices] > 0, _FAR, gone_at)
+        offline_at = self.gone_ms[devices] + self.offline_after_ms[devices]  # never earlier: both its parts are longer
+        return silent_at, np.where(self.sockets[devices] > 0, _FAR, offline_at)
 
     def _reason(self, device: int, state: int) -> str | None:
         """What it said itself; else, if it is not online, how its last socket ended."""
