@@ -17,6 +17,8 @@ from tracker import __version__
 from tracker.access.roles import Role
 from tracker.administration import Api, migrate_database, sign_in_path
 from tracker.app import Server, serve
+from tracker.backtest import BacktestBar, Result, geofence_in, write_csv
+from tracker.backtest import run as run_backtest
 from tracker.demo import demo, with_free_port
 from tracker.doctor import examine
 from tracker.errors import SetupError
@@ -274,6 +276,44 @@ def replay_command(
             )
 
     uvloop.run(run())
+
+
+@app.command("backtest")
+def backtest_command(
+    geofence: Annotated[
+        str, typer.Argument(help="A GeoJSON file with one Feature, or the id of a geofence (gf_…).", metavar="FENCE")
+    ],
+    token: Token,
+    since: Annotated[str, typer.Option("--from", help="The first instant, as 2026-01-31T00:00:00Z.", metavar="TIME")],
+    until: Annotated[str, typer.Option("--to", help="The last instant.", metavar="TIME")],
+    url: Url = "http://127.0.0.1:8080",
+    asset: Annotated[
+        list[str] | None, typer.Option(help="Only this asset (ast_…); may be given again.", metavar="ID")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the events go as CSV; else to the output.")] = None,
+) -> None:
+    """Say what a geofence would have reported on stored history, without making it: the events as CSV, in the order of
+    time.
+
+    The file is what POST /v1/geofences takes, options in its properties included:
+
+    {"type":"Feature","geometry":{"type":"Point","coordinates":[24.94,60.17]},"properties":{"radius_m":200,"confirm_fixes":2}}
+
+    Change an option, run it again, compare: nothing is stored, and nobody is told.
+    """
+    asked = {**geofence_in(geofence), "from": since, "to": until, **({"assets": asset} if asset else {})}
+
+    async def ask() -> Result:
+        with BacktestBar(console) as bar:
+            return await run_backtest(url, token, asked, bar.show)
+
+    result = uvloop.run(ask())
+    if out is None:
+        write_csv(result.events, sys.stdout)
+    else:
+        with out.open("w", encoding="utf-8", newline="") as file:
+            write_csv(result.events, file)
+    console.print(result.sentence + (f" → {out}" if out else ""), highlight=False, soft_wrap=True)
 
 
 @app.command("doctor")

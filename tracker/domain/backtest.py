@@ -80,7 +80,7 @@ def stretches(pieces: Sequence[Piece], fence: Geofence, span: Span) -> list[Stre
         for i in range(len(merged) - 1):
             if _meets(_hull(merged[i].box, merged[i + 1].box), shape_boxes):
                 near[i] = near[i + 1] = True
-    wanted = [here or following for here, following in zip(near, [*near[1:], False], strict=True)]
+    wanted = [here or following for here, following in zip(near, [*near, False][1:], strict=True)]
     return [
         part for each, is_wanted in zip(merged, wanted, strict=True) for part in _parts(each, span, is_wanted=is_wanted)
     ]
