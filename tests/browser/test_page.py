@@ -140,7 +140,7 @@ async def test_the_feed_grows_on_top_and_the_fence_is_drawn(screen: Screen, api:
     await expect(feed.first).to_contain_text("Cab 7 left Station square")
     await expect(feed.last).to_contain_text("Cab 7 entered Station square")
 
-    await feed.last.get_by_role("button").click()  # brings the map to the fence
+    await feed.last.locator(".event-main").click()  # brings the map to the fence
     await screen.page.reload()  # and what was read before is still there
     await expect(feed).to_have_count(2)
     await api.send("DELETE", f"/v1/geofences/{fence}")

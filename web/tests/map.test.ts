@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { fromLonLat, metresPerUnit, toLonLat } from '../src/lib/mercator';
 import { type Camera, cameraOf, copies, project } from '../src/map/camera';
-import { circle, draw } from '../src/map/fences';
+import { inverse } from '../src/lib/geodesic';
+import { circle, draw, kept } from '../src/map/fences';
+import { side } from '../src/map/labels';
 import { groups } from '../src/map/groups';
 import { doubtedOf, fixesOf, Trail } from '../src/map/trail';
 
@@ -48,10 +50,16 @@ describe('fences', () => {
   test('a circle is a closed ring of equal true distance, far north too', () => {
     const [ring = []] = circle([24.94, 80], 5_000).coordinates;
     expect(ring[0]).toEqual(ring.at(-1));
-    for (const [lon = 0, lat = 0] of ring) {
-      const cos = Math.sin((80 * Math.PI) / 180) * Math.sin((lat * Math.PI) / 180) + Math.cos((80 * Math.PI) / 180) * Math.cos((lat * Math.PI) / 180) * Math.cos(((lon - 24.94) * Math.PI) / 180);
-      expect(Math.acos(cos) * 6_371_008.8).toBeCloseTo(5_000, 0);
-    }
+    for (const place of ring) expect(inverse([24.94, 80], place).distanceM).toBeCloseTo(5_000, 3);
+  });
+
+  test('a circle that holds a pole goes down to it, and one on the antimeridian stays in one piece', () => {
+    const [polar = []] = circle([0, 89], 500_000).coordinates;
+    expect(polar.filter(([, lat]) => lat === 90)).toHaveLength(2);
+    expect(polar[0]).toEqual(polar.at(-1));
+    const [seam = []] = circle([180, 0], 1_000).coordinates;
+    const lons = seam.map(([lon = 0]) => lon);
+    expect(Math.max(...lons) - Math.min(...lons)).toBeLessThan(0.1);
   });
 
   test('a point with a radius is drawn as its circle, with its name above it', () => {
@@ -61,6 +69,37 @@ describe('fences', () => {
     expect(labels.features[0]?.properties?.name).toBe('Depot');
     const { geometry } = labels.features[0] ?? {};
     expect(geometry?.type === 'Point' && (geometry.coordinates[1] ?? 0) > 60.17).toBe(true);
+  });
+
+  test('a path with a buffer is drawn as its outline', () => {
+    const path = { type: 'LineString' as const, coordinates: [[24.94, 60.17], [24.95, 60.17]] };
+    const { shapes } = draw([{ type: 'Feature', id: 'gf_1', geometry: path, properties: { name: 'Road', buffer_m: 50, version: 1 } }]);
+    expect(shapes.features[0]?.geometry.type).toBe('MultiPolygon');
+  });
+
+  test('one that has not changed stays the same, and keeps its outline', () => {
+    const fence = (version: number) => ({ type: 'Feature' as const, id: 'gf_1', geometry: { type: 'Point' as const, coordinates: [0, 0] }, properties: { name: 'A', version, radius_m: 9 } });
+    const before = [fence(1)];
+    expect(kept([fence(1)], before)[0]).toBe(before[0]);
+    expect(kept([fence(2)], before)[0]).not.toBe(before[0]);
+  });
+});
+
+describe('a name', () => {
+  const panel = { left: 500, top: 0, right: 800, bottom: 400 };
+
+  test('stands right of its marker where nothing is', () => {
+    expect(side(100, 100, 60, [panel])?.left).toBe(false);
+  });
+
+  test('stands left of it where a panel would hide its end', () => {
+    expect(side(450, 100, 60, [panel])?.left).toBe(true);
+    expect(side(450, 600, 60, [panel])?.left).toBe(false);
+  });
+
+  test('is left away where there is no room on either side', () => {
+    expect(side(600, 100, 60, [panel])).toBeNull();
+    expect(side(450, 100, 60, [panel, { left: 300, top: 90, right: 420, bottom: 110 }])).toBeNull();
   });
 });
 

@@ -2,14 +2,16 @@
 
 import { effect } from '@preact/signals';
 import { render } from 'preact';
-import type { Feature } from 'geojson';
 import 'maplibre-gl/dist/maplibre-gl.css';
 import * as api from '../lib/api';
+import { askFrom, merged, midnight } from '../live/day';
 import { fromLonLat } from '../lib/mercator';
 import type { Bbox, FeedEvent } from '../live/messages';
 import { Session } from '../live/session';
 import { inBrowser } from '../live/socket';
 import { type Asset, Store, stateOf } from '../live/store';
+import { idOf, kept } from '../map/fences';
+import { whyPlaces } from '../map/findings';
 import type { Padding } from '../map/map';
 import { paletteIndex } from '../map/palette';
 import { Scene } from '../map/scene';
@@ -25,6 +27,7 @@ const LIST_EVERY_MS = 500;
 const AGE_EVERY_MS = 10_000;
 const FENCES_EVERY_MS = 30_000;
 const DOUBTS_EVERY_MS = 15_000;
+const DAY_EVERY_MS = 60_000;
 const NARROW = matchMedia('(max-width: 720px)');
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -32,7 +35,6 @@ const boot = ui.readBoot();
 const store = new Store();
 store.still = STILL.matches;
 const serverNow = () => api.clock.now();
-let fences: Feature[] = [];
 let listedVersion = -1;
 
 function padding(): Padding {
@@ -40,17 +42,20 @@ function padding(): Padding {
   return { top: 12, bottom: 12, left: 344, right: ui.feedOpen.value ? 324 : 60 };
 }
 
+/** What hides the map: it fills the window, so its pixels are the window's. */
+const covered = (): DOMRect[] => [...document.querySelectorAll('.panel, .bar, .sheet, .controls')].map((element) => element.getBoundingClientRect());
+
 ui.narrow.value = NARROW.matches;
 const container = document.getElementById('map');
 if (!container) throw new Error('The page has no #map.');
 
 const scene = new Scene(
   store,
-  { container, basemap: boot.basemap, bounds: boot.bounds, theme: theme.value, padding: padding(), still: STILL.matches, serverNow },
+  { container, basemap: boot.basemap, bounds: boot.bounds, theme: theme.value, padding: padding(), still: STILL.matches, serverNow, covered },
   {
     select: (id) => act().select(id),
     hover: (id) => act().hover(id),
-    fence: showFence,
+    fence: (id) => (id === null ? back() : act().fence(id)),
     look: (bbox, zoom) => session.look(bbox, zoom),
     moved: () => {
       listedVersion = -1;
@@ -123,14 +128,28 @@ async function loadTrail(id: string, spanMs = TRAIL_MS): Promise<void> {
 }
 
 async function loadExtra(id: string): Promise<void> {
-  const { tags, active_device } = await api.asset(id);
-  if (ui.selected.value === id) ui.extra.value = { tags: tags ?? [], device: active_device ?? null };
+  const { tags, active_device, connection } = await api.asset(id);
+  if (ui.selected.value === id) ui.extra.value = { tags: tags ?? [], device: active_device ?? null, contact: connection ?? null };
 }
 
-async function loadInside(id: string): Promise<void> {
-  const visits = await api.openVisits(id, new Date(serverNow()));
+async function loadVisits(id: string): Promise<void> {
+  const visits = await api.visits(id, midnight(serverNow()));
+  if (ui.selected.value === id) ui.visits.value = visits;
+}
+
+async function loadDay(id: string): Promise<void> {
+  const asked = askFrom(ui.day.value, serverNow());
+  const [stops, trips] = await Promise.all([api.stops(id, asked), api.trips(id, asked)]);
   if (ui.selected.value !== id) return;
-  ui.inside.value = visits.map(({ geofence, enter_time }) => ({ ...geofence, sinceMs: Date.parse(enter_time) }));
+  ui.day.value = merged(ui.day.value, stops, trips, asked, serverNow());
+  scene.findings.day(ui.day.value);
+}
+
+/** Of an asset that nobody looks at nothing is asked. */
+function lookAgain(): void {
+  const id = ui.selected.value;
+  if (id === null || document.hidden) return;
+  for (const load of [loadExtra, loadVisits, loadDay]) load(id).catch(() => undefined);
 }
 
 function say(error: unknown): void {
@@ -142,8 +161,10 @@ function say(error: unknown): void {
 }
 
 async function loadFences(): Promise<void> {
-  fences = await api.geofences();
-  scene.showFences(fences);
+  ui.fences.value = kept(await api.geofences(), ui.fences.value);
+  scene.showFences(ui.fences.value);
+  const looked = ui.fence.value;
+  if (looked) ui.fence.value = ui.fences.value.find((fence) => idOf(fence) === idOf(looked)) ?? looked;
 }
 
 /** The live feed tells of the fixes that move an asset; of those that are not believed only history does. */
@@ -159,20 +180,49 @@ function fencesSoon(): void {
   fencesDue = window.setTimeout(() => loadFences().catch(say), 300);
 }
 
-function showFence(id: string | null): void {
-  if (id === null) return act().select(null);
-  const fence = fences.find((feature) => String(feature.id ?? feature.properties?.id) === id);
-  if (fence) ui.notice.value = `Geofence “${String(fence.properties?.name ?? id)}”`;
-  setTimeout(() => {
-    ui.notice.value = null;
-  }, 3_000);
+/** What stands on top is put away: the explanation, then the geofence, then the asset. */
+function back(): void {
+  if (ui.why.value) act().why(null);
+  else if (ui.fence.value) act().fence(null);
+  else act().select(null);
+}
+
+/** Where the keyboard was before something stood over the lists, to go back to. */
+let opener: Element | null = null;
+
+function over(change: () => void): void {
+  const isOver = () => Boolean(ui.why.value || ui.fence.value);
+  const before = isOver();
+  const active = document.activeElement;
+  change();
+  if (!before && isOver()) opener = active;
+  // What held it is in the document again after this turn.
+  if (before && !isOver()) requestAnimationFrame(() => opener instanceof HTMLElement && opener.isConnected && opener.focus());
+}
+
+async function ask(asked: ui.Asked): Promise<void> {
+  const { event } = asked;
+  const current = () => ui.why.value?.event.id === event.id;
+  try {
+    const answer = await api.why(event.id);
+    if (!current()) return;
+    ui.why.value = { event, answer, fault: null };
+    scene.findings.why(event, answer);
+    scene.frame(whyPlaces(event, answer));
+  } catch (error) {
+    if (current()) ui.why.value = { ...asked, fault: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 function showEvent(event: FeedEvent): void {
   ui.pushEvent(event);
-  if (event.lon !== undefined && event.lat !== undefined) scene.pulse(fromLonLat(event.lon, event.lat));
-  const known = fences.some((feature) => String(feature.id ?? feature.properties?.id) === event.geofence?.id);
-  if (event.asset.id === ui.selected.value) loadInside(event.asset.id).catch(say);
+  // What comes to light about the past is no sign that something happens there now.
+  const now = event.status === 'live' || event.status === undefined;
+  if (now && event.lon !== undefined && event.lat !== undefined) scene.pulse(fromLonLat(event.lon, event.lat));
+  const known = ui.fences.value.some((fence) => idOf(fence) === event.geofence?.id);
+  if (event.asset.id === ui.selected.value) (event.geofence ? loadVisits : loadExtra)(event.asset.id).catch(say);
+  const asked = ui.why.value;
+  if (asked && event.revises === asked.event.id) act().why(event);
   if (event.cause || (event.geofence && !known)) fencesSoon();
 }
 
@@ -216,12 +266,15 @@ function rowFacts(entry: Asset['entry']): Omit<ui.Row, 'tags'> {
 
 provide({
   select(id, { fly = false } = {}) {
+    if (ui.why.value || ui.fence.value) act().fence(null);
     if (id !== ui.selected.value) {
       ui.following.value = false;
       scene.follow(false);
       ui.selected.value = id;
       ui.detail.value = ui.extra.value = ui.way.value = null;
-      ui.inside.value = [];
+      ui.visits.value = [];
+      ui.day.value = null;
+      scene.findings.day(null);
       session.follow(id);
       scene.emphasise(id, ui.hovered.value);
       showDetail();
@@ -229,7 +282,8 @@ provide({
         if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
         loadTrail(id).catch(say);
         loadExtra(id).catch(say);
-        loadInside(id).catch(say);
+        loadVisits(id).catch(say);
+        loadDay(id).catch(say);
       }
     }
     const asset = id === null ? undefined : store.get(id);
@@ -244,6 +298,39 @@ provide({
     scene.follow(on);
   },
   fly: (lon, lat) => scene.flyTo(lon, lat),
+  frame: (positions) => scene.frame(positions),
+  why(event) {
+    over(() => {
+      ui.why.value = event && { event, answer: null, fault: null };
+    });
+    scene.findings.why(event);
+    if (!ui.why.value) return;
+    if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
+    void ask(ui.why.value);
+  },
+  point(fix) {
+    const asked = ui.why.value;
+    if (asked) scene.findings.why(asked.event, asked.answer, fix);
+  },
+  fence(id) {
+    const found = id === null ? null : (ui.fences.value.find((fence) => idOf(fence) === id) ?? null);
+    if (id !== null && !found) {
+      ui.notice.value = 'This geofence is no more.';
+      return;
+    }
+    over(() => {
+      ui.why.value = null;
+      ui.fence.value = found;
+    });
+    scene.findings.why(null);
+    scene.chooseFence(id ?? '');
+    if (found && ui.sheet.value === 'peek') ui.sheet.value = 'half';
+  },
+  frameFence: (fence) => scene.frameFence(fence),
+  showFence(id) {
+    act().fence(id);
+    if (ui.fence.value) scene.frameFence(ui.fence.value);
+  },
   zoom: (by) => scene.map.zoomTo(scene.map.getZoom() + by, { duration: STILL.matches ? 0 : 250 }),
   fitFleet: () => void lookForFleet().catch(say),
   showRow(row) {
@@ -257,7 +344,7 @@ provide({
 function keys(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = (event.target as HTMLElement).closest('input, textarea');
-  if (event.key === 'Escape' && !typing && ui.selected.value) act().select(null);
+  if (event.key === 'Escape' && !typing) back();
   if (typing) return;
   if (event.key === '/') {
     event.preventDefault();
@@ -284,10 +371,12 @@ function start(): void {
     session.hurry();
     session.check();
     loadFences().catch(say);
+    lookAgain();
   });
   setInterval(list, LIST_EVERY_MS);
   setInterval(() => scene.overlay.aged(), AGE_EVERY_MS);
   setInterval(lookBack, DOUBTS_EVERY_MS);
+  setInterval(lookAgain, DAY_EVERY_MS);
   setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
   scene.begin();
   session.start();

@@ -2,6 +2,7 @@
 
 import type { FeatureCollection, Feature } from 'geojson';
 import { Clock } from '../live/clock';
+import type { Stop, Trip, Visit } from '../live/day';
 import type { Entry, FeedEvent } from '../live/messages';
 
 export const clock = new Clock();
@@ -56,12 +57,25 @@ export async function geofences(): Promise<Feature[]> {
   return all;
 }
 
+export type ConnectionState = 'never' | 'online' | 'silent' | 'offline';
+
+/** Whether its device is heard of. */
+export interface Connection {
+  state: ConnectionState;
+  since: string | null;
+  reason: string | null;
+  last_heard_at: string | null;
+  /** When the state changes if nothing is heard until then. */
+  deadline_at: string | null;
+}
+
 export interface AssetDetail {
   id: string;
   name: string;
   tags?: string[];
   active_device?: string | null;
   position?: Entry | null;
+  connection?: Connection;
 }
 
 export const asset = (id: string): Promise<AssetDetail> => get(`/v1/assets/${part(id)}`);
@@ -70,17 +84,53 @@ export const asset = (id: string): Promise<AssetDetail> => get(`/v1/assets/${par
 export const track = (id: string, from: Date, to: Date): Promise<FeatureCollection> =>
   get(`/v1/assets/${part(id)}/track?from=${from.toISOString()}&to=${to.toISOString()}`);
 
-export interface Visit {
-  geofence: { id: string; name: string };
-  enter_time: string;
-  exit_time: string | null;
+/** A list of an asset's since a time, page by page. */
+async function since<T>(id: string, name: string, fromMs: number, more = ''): Promise<T[]> {
+  const all: T[] = [];
+  let after = '';
+  do {
+    const asked = `/v1/assets/${part(id)}/${name}?limit=1000&from=${new Date(fromMs).toISOString()}${more}`;
+    const page: Record<string, T[]> & { next: string | null } = await get(asked + (after && `&after=${part(after)}`));
+    all.push(...(page[name] ?? []));
+    after = page.next ?? '';
+  } while (after);
+  return all;
 }
 
-/** The stays that have not ended. */
-export async function openVisits(id: string, now: Date): Promise<Visit[]> {
-  const { visits } = await get<{ visits: Visit[] }>(`/v1/assets/${part(id)}/visits?from=${now.toISOString()}`);
-  return visits.filter((visit) => visit.exit_time === null);
+/** The stays that had not ended then, or began later. */
+export const visits = (id: string, fromMs: number): Promise<Visit[]> => since(id, 'visits', fromMs);
+export const stops = (id: string, fromMs: number): Promise<Stop[]> => since(id, 'stops', fromMs);
+export const trips = (id: string, fromMs: number): Promise<Trip[]> => since(id, 'trips', fromMs, '&geometry=true');
+
+export type Says = 'in' | 'out' | 'unsure';
+
+/** One fix, and what it said to the geofence. */
+export interface Evidence {
+  fix_time: string;
+  lon: number;
+  lat: number;
+  accuracy_m: number | null;
+  flags: string[];
+  /** Null: the geofence did not see it. */
+  says: Says | null;
+  because: string;
+  part: 'before' | 'run' | 'decided' | null;
 }
+
+/** What an event follows from. Without a geofence there is but the summary. */
+export interface Why {
+  event: FeedEvent;
+  stands: boolean;
+  corrections: FeedEvent[];
+  summary: string;
+  pending?: boolean;
+  geofence?: { id: string; name: string; version: number; newest_version: number; deleted: boolean };
+  rule?: Record<string, unknown>;
+  fixes?: Evidence[];
+  fixes_left_out?: boolean;
+}
+
+export const why = (event: string): Promise<Why> => get(`/v1/events/${part(event)}/why`);
 
 /** The feed from its beginning, oldest first. */
 export async function firstEvents(): Promise<FeedEvent[]> {

@@ -35,6 +35,18 @@ export function ago(ms: number): string {
   return short === 'now' ? 'just now' : `${short} ago`;
 }
 
+/** How long: "40 s", "12 min", "1 h 5 min", "3 d 2 h". Two units at most; 59.6 s are a minute. */
+export function duration(seconds: number): string {
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  const minutes = Math.round(s / 60);
+  if (minutes < 60) return s < 600 && s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
 const clockFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 
@@ -44,6 +56,11 @@ export function timeOfDay(atMs: number, nowMs: number): string {
   const sameDay = at.toDateString() === new Date(nowMs).toDateString();
   return sameDay ? clockFormat.format(at) : `${dayFormat.format(at)} ${clockFormat.format(at)}`;
 }
+
+const shortFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'short', hourCycle: 'h23' });
+
+/** Hours and minutes. */
+export const clock = (atMs: number): string => shortFormat.format(new Date(atMs));
 
 /** Latitude first, as people and their other programs write it. */
 export function latLon(lat: number, lon: number): string {

@@ -17,6 +17,8 @@ export interface Entry {
   tags?: string[];
   flags?: string[];
   attributes?: Record<string, unknown> | null;
+  /** Left out while it is online. */
+  state?: 'silent' | 'offline';
 }
 
 export interface Named {
@@ -37,6 +39,9 @@ export interface FeedEvent {
   initial?: boolean;
   revises?: string | null;
   cause?: string | null;
+  crossed_at?: string;
+  crossed_lon?: number;
+  crossed_lat?: number;
 }
 
 export type ServerMessage =

@@ -1,29 +1,54 @@
-// Geofences as the map draws them: circles become rings of equal true distance, corridors their outline's line, names a point.
+// Geofences as the map draws them: circles and corridors by their true outline, names a point.
+//
+// Outlines are computed here and not asked of the server: it judges by distance and has none. Each is computed once for
+// a version of its geofence.
 
 import type { Feature, FeatureCollection, Geometry, Polygon, Position } from 'geojson';
+import { destination } from '../lib/geodesic';
+import { corridor } from './corridor';
 
-const EARTH_RADIUS_M = 6_371_008.8;
 const CIRCLE_CORNERS = 96;
 const NAME_PX = 36;
-const RAD = Math.PI / 180;
 
-/** Where one gets from a place by going `distanceM` in a direction. */
-function destination([lon = 0, lat = 0]: Position, distanceM: number, bearingRad: number): Position {
-  const angle = distanceM / EARTH_RADIUS_M;
-  const phi = lat * RAD;
-  const sinTo = Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(bearingRad);
-  const turn = Math.atan2(
-    Math.sin(bearingRad) * Math.sin(angle) * Math.cos(phi),
-    Math.cos(angle) - Math.sin(phi) * sinTo,
-  );
-  return [lon + turn / RAD, Math.asin(Math.max(-1, Math.min(1, sinTo))) / RAD];
+/** A circle goes on beyond ±180, and one that holds a pole goes along it, as maps of Antarctica do. */
+export function circle(center: Position, radiusM: number): Polygon {
+  const ring: Position[] = [];
+  for (let i = 0; i <= CIRCLE_CORNERS; i += 1) {
+    const [lon = 0, lat = 0] = destination(center, radiusM, (-2 * Math.PI * i) / CIRCLE_CORNERS);
+    const before = ring.at(-1)?.[0] ?? lon;
+    ring.push([lon - 360 * Math.round((lon - before) / 360), lat]);
+  }
+  const [first, last] = [ring[0] as Position, ring.at(-1) as Position];
+  if (Math.abs((first[0] ?? 0) - (last[0] ?? 0)) < 180) ring[ring.length - 1] = first;
+  else {
+    const pole = (center[1] ?? 0) > 0 ? 90 : -90;
+    ring.push([last[0] ?? 0, pole], [first[0] ?? 0, pole], first);
+  }
+  return { type: 'Polygon', coordinates: [ring] };
 }
 
-export function circle(center: Position, radiusM: number): Polygon {
-  const ring = Array.from({ length: CIRCLE_CORNERS }, (_, i) =>
-    destination(center, radiusM, (-2 * Math.PI * i) / CIRCLE_CORNERS),
-  );
-  return { type: 'Polygon', coordinates: [[...ring, ring[0] as Position]] };
+export const idOf = (fence: Feature): string => String(fence.id ?? fence.properties?.id);
+
+/** Changes when what is drawn of a geofence does: its shape makes a version, its name none. */
+export const lookOf = (fence: Feature): string => `${idOf(fence)} ${fence.properties?.version} ${fence.properties?.name}`;
+
+const outlines = new WeakMap<Feature, Geometry>();
+
+export function outline(fence: Feature): Geometry {
+  const { geometry, properties } = fence;
+  const known = outlines.get(fence);
+  if (known) return known;
+  let found = geometry;
+  if (geometry.type === 'Point' && typeof properties?.radius_m === 'number') found = circle(geometry.coordinates, properties.radius_m);
+  if (geometry.type === 'LineString' && typeof properties?.buffer_m === 'number') found = corridor(geometry.coordinates, properties.buffer_m) ?? geometry;
+  outlines.set(fence, found);
+  return found;
+}
+
+/** The newest list, with what has not changed as it was: outlines stay known. */
+export function kept(now: readonly Feature[], before: readonly Feature[]): Feature[] {
+  const known = new Map(before.map((fence) => [lookOf(fence), fence]));
+  return now.map((fence) => known.get(lookOf(fence)) ?? fence);
 }
 
 function ringArea(ring: Position[]): number {
@@ -59,15 +84,12 @@ export function draw(fences: readonly Feature[]): Drawn {
   const shapes: Feature[] = [];
   const labels: Feature[] = [];
   for (const fence of fences) {
-    const properties = fence.properties ?? {};
-    const { geometry } = fence;
-    if (!geometry) continue;
-    const radius: unknown = properties.radius_m;
-    const shape = geometry.type === 'Point' && typeof radius === 'number' ? circle(geometry.coordinates, radius) : geometry;
-    const kept = { id: fence.id ?? properties.id ?? null, name: String(properties.name ?? '') };
-    shapes.push({ type: 'Feature', properties: kept, geometry: shape });
+    if (!fence.geometry) continue;
+    const shape = outline(fence);
+    const properties = { id: idOf(fence), name: String(fence.properties?.name ?? '') };
+    shapes.push({ type: 'Feature', properties, geometry: shape });
     const point = labelPoint(shape);
-    if (point && kept.name) labels.push({ type: 'Feature', properties: { ...kept, from: nameZoom(shape) }, geometry: { type: 'Point', coordinates: point } });
+    if (point && properties.name) labels.push({ type: 'Feature', properties: { ...properties, from: nameZoom(shape) }, geometry: { type: 'Point', coordinates: point } });
   }
   return {
     shapes: { type: 'FeatureCollection', features: shapes },

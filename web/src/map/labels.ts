@@ -2,7 +2,8 @@
 // A pulse is the style sheet's animation: it runs without a frame of ours.
 //
 // Names: always of the selected and the hovered asset, of all when there is room for all. Both kinds are chosen a few
-// times a second and then only moved, frame by frame.
+// times a second and then only moved, frame by frame. A name stands right of its marker, or left of it where a panel or
+// another name is in the way; the selected one's always stands.
 
 import { at } from '../live/interp';
 import type { Asset, Store } from '../live/store';
@@ -22,11 +23,33 @@ interface Label {
   element: HTMLElement;
   text: string;
   width: number;
+  left: boolean;
 }
+
+/** A part of the screen, in pixels. */
+export interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
+/** Where a name stands, of those places that are free; null: none is. */
+export function side(x: number, y: number, width: number, taken: readonly Box[]): { left: boolean; box: Box } | null {
+  for (const left of [false, true]) {
+    const from = left ? x - OFFSET_PX - width : x + OFFSET_PX;
+    const box = { left: from, top: y - HEIGHT_PX / 2, right: from + width, bottom: y + HEIGHT_PX / 2 };
+    if (!taken.some((other) => meet(box, other))) return { left, box };
+  }
+  return null;
+}
+
+const meet = (a: Box, b: Box): boolean => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
 export class Labels {
   readonly element = document.createElement('div');
   readonly #store: Store;
+  readonly #covered: () => Box[];
   readonly #names = new Map<string, Label>();
   readonly #bubbles = new Map<string, { element: HTMLElement; group: Group }>();
   readonly #pulses = new Map<HTMLElement, Point>();
@@ -37,8 +60,10 @@ export class Labels {
   /** Assets that a bubble stands for; their own markers are not drawn. */
   hidden: ReadonlySet<string> = new Set();
 
-  constructor(store: Store) {
+  /** covered: what panels hide of the map. */
+  constructor(store: Store, covered: () => Box[]) {
     this.#store = store;
+    this.#covered = covered;
     this.element.className = 'labels';
     this.element.setAttribute('aria-hidden', 'true');
   }
@@ -77,7 +102,7 @@ export class Labels {
       if (!asset) this.#removeName(id);
       else {
         const [x, y] = project(camera, at(asset.leg, nowMs));
-        move(label.element, x + OFFSET_PX, y - HEIGHT_PX / 2);
+        move(label.element, label.left ? x - OFFSET_PX - label.width : x + OFFSET_PX, y - HEIGHT_PX / 2);
       }
     }
     for (const { element, group } of this.#bubbles.values()) {
@@ -129,32 +154,34 @@ export class Labels {
 
   #chooseNames(camera: Camera, nowMs: number): void {
     const first = [this.#selected, this.#hovered].filter((id): id is string => id !== null && !this.hidden.has(id));
-    const wanted = new Set(first);
     const shown = camera.scale >= NEAR_ZOOM_SCALE ? this.#store.all().filter((asset) => visible(camera, asset, nowMs)) : [];
     const assets = [...first.map((id) => this.#store.get(id)), ...(shown.length <= MANY ? shown : [])];
-    const taken: [number, number, number][] = [];
+    const { width: right, height: bottom } = camera;
+    const taken: Box[] = [...this.#covered(), { left: right, top: 0, right: right + 1_000, bottom }, { left: -1_000, top: 0, right: 0, bottom }];
+    const wanted = new Map<string, boolean>();
     for (const asset of assets) {
-      if (!asset) continue;
+      if (!asset || wanted.has(asset.entry.id)) continue;
       const [x, y] = project(camera, at(asset.leg, nowMs));
-      const width = this.#names.get(asset.entry.id)?.width ?? asset.entry.name.length * 7 + 12;
-      const clear = taken.every(([tx, ty, tw]) => Math.abs(y - ty) > HEIGHT_PX || x + width < tx || tx + tw < x);
-      if (!clear && !wanted.has(asset.entry.id)) continue;
-      taken.push([x, y, width]);
-      wanted.add(asset.entry.id);
+      const width = this.#names.get(asset.entry.id)?.width || asset.entry.name.length * 7 + 12;
+      const found = side(x, y, width, taken);
+      if (!found && !first.includes(asset.entry.id)) continue;
+      if (found) taken.push(found.box);
+      wanted.set(asset.entry.id, found?.left ?? false);
     }
     for (const id of [...this.#names.keys()]) if (!wanted.has(id)) this.#removeName(id);
-    for (const id of wanted) this.#showName(id);
+    for (const [id, left] of wanted) this.#showName(id, left);
   }
 
-  #showName(id: string): void {
+  #showName(id: string, left: boolean): void {
     const asset = this.#store.get(id);
     if (!asset) return;
     let label = this.#names.get(id);
     if (!label) {
-      label = { element: document.createElement('span'), text: '', width: 0 };
+      label = { element: document.createElement('span'), text: '', width: 0, left };
       this.element.append(label.element);
       this.#names.set(id, label);
     }
+    label.left = left;
     label.element.className = `label${id === this.#selected ? ' label-selected' : ''}`;
     if (label.text !== asset.entry.name) {
       label.text = asset.entry.name;

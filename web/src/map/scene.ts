@@ -1,6 +1,6 @@
 // The map with everything on it, and the camera's manners: choosing, following, flying, telling what is in view.
 
-import type { Feature } from 'geojson';
+import type { Feature, Position } from 'geojson';
 import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
 import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
@@ -8,9 +8,11 @@ import type { Bbox } from '../live/messages';
 import type { Store } from '../live/store';
 import { type Camera, cameraOf, project } from './camera';
 import { Doubts } from './doubts';
-import { draw } from './fences';
+import { draw, extent, lookOf, outline } from './fences';
+import { Findings } from './findings';
 import type { Group } from './groups';
-import { Labels } from './labels';
+import { type Box, Labels } from './labels';
+import { putMarks } from './marks';
 import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
 import { type Companion, Overlay } from './overlay';
 import type { Basemap, Theme } from './style';
@@ -42,11 +44,13 @@ export interface Options {
   padding: Padding;
   still: boolean;
   serverNow: () => number;
+  covered: () => Box[];
 }
 
 export class Scene {
   readonly map: MapLibre;
   readonly overlay: Overlay;
+  readonly findings: Findings;
   readonly #trail = new Trail();
   readonly #doubts: Doubts;
   readonly #labels: Labels;
@@ -54,6 +58,7 @@ export class Scene {
   readonly #events: Events;
   readonly #options: Options;
   #padding: Padding;
+  #theme: Theme;
   #asked: { bbox: Bbox; zoom: number } | null = null;
   #viewTimer = 0;
   #viewDueMs: number | null = null;
@@ -65,15 +70,19 @@ export class Scene {
   readonly #faulty = new Set<string>();
   #again: ReturnType<typeof setTimeout> | undefined;
   #fences: readonly Feature[] = [];
+  #drawn = '';
+  #chosen = '';
 
   constructor(store: Store, options: Options, events: Events) {
     this.#store = store;
     this.#options = options;
     this.#events = events;
     this.#padding = options.padding;
+    this.#theme = options.theme;
     this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
     this.#doubts = new Doubts(this.map, options.serverNow);
-    this.#labels = new Labels(store);
+    this.findings = new Findings(this.map);
+    this.#labels = new Labels(store, options.covered);
     this.overlay = new Overlay(this.map, store, this.#trail, this.#companion(), options.serverNow);
     this.overlay.setTheme(options.theme);
     this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element, this.#doubts.tip);
@@ -102,7 +111,9 @@ export class Scene {
     const { map } = this;
     map.once('style.load', () => {
       this.#styled = true;
+      putMarks(map, this.#theme);
       this.showFences(this.#fences);
+      this.chooseFence(this.#chosen);
     });
     map.on('move', () => this.#moved());
     map.on('moveend', () => this.#moved());
@@ -196,16 +207,29 @@ export class Scene {
 
   showFences(fences: readonly Feature[]): void {
     this.#fences = fences;
-    if (!this.#styled) return;
+    const look = fences.map(lookOf).join('\n');
+    if (!this.#styled || look === this.#drawn) return;
+    this.#drawn = look;
     const { shapes, labels } = draw(fences);
     this.map.getSource<GeoJSONSource>('fences')?.setData(shapes);
     this.map.getSource<GeoJSONSource>('fence-labels')?.setData(labels);
   }
 
+  /** One of them stands out. */
+  chooseFence(id: string): void {
+    this.#chosen = id;
+    if (this.#styled) this.map.setFilter('fence-chosen', ['==', ['get', 'id'], id]);
+  }
+
   setTheme(theme: Theme): void {
+    this.#theme = theme;
     this.overlay.setTheme(theme);
-    if (this.#styled) setTheme(this.map, theme, this.#options.basemap);
-    else this.map.once('style.load', () => setTheme(this.map, theme, this.#options.basemap));
+    const turn = () => {
+      setTheme(this.map, theme, this.#options.basemap);
+      putMarks(this.map, theme);
+    };
+    if (this.#styled) turn();
+    else this.map.once('style.load', turn);
   }
 
   setPadding(padding: Padding): void {
@@ -220,6 +244,17 @@ export class Scene {
   fit(bounds: Bbox, maxZoom = CLOSE_ZOOM): void {
     const camera = this.map.cameraForBounds(spread(bounds), { padding: inset(this.#padding, 40), maxZoom });
     if (camera) this.map.flyTo({ ...camera, duration: this.#options.still ? 0 : 900 });
+  }
+
+  /** Shows all of these places at once. */
+  frame(positions: readonly Position[], maxZoom = 17): void {
+    const box = extent({ type: 'LineString', coordinates: [...positions] });
+    if (box) this.fit(box, maxZoom);
+  }
+
+  frameFence(fence: Feature): void {
+    const box = extent(outline(fence));
+    if (box) this.fit(box);
   }
 
   follow(on: boolean): void {

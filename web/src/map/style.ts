@@ -35,6 +35,8 @@ const LIGHT = {
   fenceFill: 'rgba(122,79,208,0.09)',
   fenceLabel: '#5f38ae',
   doubt: '#6b7480',
+  way: '#1f6feb',
+  wayLabel: '#1a4fb4',
 };
 
 const DARK: typeof LIGHT = {
@@ -63,6 +65,8 @@ const DARK: typeof LIGHT = {
   fenceFill: 'rgba(176,140,255,0.11)',
   fenceLabel: '#cdb6ff',
   doubt: '#98a3b1',
+  way: '#5b9dff',
+  wayLabel: '#a9cbff',
 };
 
 // No glyphs are served: the browser's own fonts draw the text. The weight is read from the first name, which no font has.
@@ -241,7 +245,15 @@ function worldLabels(c: typeof LIGHT): LayerSpecification[] {
 
 function fenceLayers(c: typeof LIGHT): LayerSpecification[] {
   return [
-    { id: 'fence-fill', type: 'fill', source: 'fences', paint: { 'fill-color': c.fenceFill, 'fill-antialias': false } },
+    { id: 'fence-fill', type: 'fill', source: 'fences', filter: ['!=', ['geometry-type'], 'LineString'], paint: { 'fill-color': c.fenceFill, 'fill-antialias': false } },
+    {
+      id: 'fence-chosen',
+      type: 'line',
+      source: 'fences',
+      filter: ['==', ['get', 'id'], ''],
+      layout: { 'line-join': 'round' },
+      paint: { 'line-color': c.fence, 'line-width': 5, 'line-opacity': 0.45 },
+    },
     {
       id: 'fence-line',
       type: 'line',
@@ -259,6 +271,70 @@ function doubtLayers(c: typeof LIGHT): LayerSpecification[] {
       type: 'circle',
       source: 'doubts',
       paint: { 'circle-radius': 4.5, 'circle-color': c.halo, 'circle-opacity': 0.75, 'circle-stroke-color': c.doubt, 'circle-stroke-width': 2 },
+    },
+  ];
+}
+
+function wayLayers(c: typeof LIGHT): LayerSpecification[] {
+  return [
+    {
+      id: 'day-line',
+      type: 'line',
+      source: 'day',
+      filter: ['==', ['geometry-type'], 'LineString'],
+      layout: { 'line-join': 'round', 'line-cap': 'round' },
+      paint: { 'line-color': c.way, 'line-width': byZoom([[8, 1.2], [15, 3]]), 'line-opacity': 0.5 },
+    },
+  ];
+}
+
+function stopLayers(c: typeof LIGHT): LayerSpecification[] {
+  return [
+    {
+      id: 'day-stop',
+      type: 'symbol',
+      source: 'day',
+      filter: ['==', ['geometry-type'], 'Point'],
+      layout: {
+        'icon-image': 'stop',
+        'icon-allow-overlap': true,
+        'text-field': ['get', 'words'],
+        'text-font': BOLD,
+        'text-size': 11.5,
+        'text-anchor': 'left',
+        'text-offset': [0.95, 0],
+        'text-optional': true,
+        'symbol-sort-key': ['-', ['get', 'lasted']],
+      },
+      paint: text(c.wayLabel, c.halo, 1.6),
+    },
+  ];
+}
+
+function whyLayers(c: typeof LIGHT): LayerSpecification[] {
+  return [
+    {
+      id: 'why-line',
+      type: 'line',
+      source: 'why',
+      filter: ['==', ['geometry-type'], 'LineString'],
+      layout: { 'line-join': 'round', 'line-cap': 'round' },
+      paint: { 'line-color': c.wayLabel, 'line-width': 1.6, 'line-dasharray': [1.5, 2] },
+    },
+    {
+      id: 'why-ring',
+      type: 'circle',
+      source: 'why',
+      filter: ['==', ['get', 'ring'], true],
+      paint: { 'circle-radius': 13, 'circle-color': c.halo, 'circle-stroke-color': c.wayLabel, 'circle-stroke-width': 2 },
+    },
+    {
+      id: 'why-fix',
+      type: 'symbol',
+      source: 'why',
+      filter: ['==', ['geometry-type'], 'Point'],
+      layout: { 'icon-image': ['get', 'mark'], 'icon-allow-overlap': true, 'icon-ignore-placement': true, 'symbol-sort-key': ['coalesce', ['get', 'order'], 0] },
+      paint: {},
     },
   ];
 }
@@ -282,10 +358,13 @@ export function layers(theme: Theme, basemap: Basemap): LayerSpecification[] {
     ...worldLayers(c),
     ...basemap.streets.flatMap((_, n) => streetLayers(`streets-${n}`, n, c)),
     ...fenceLayers(c),
+    ...wayLayers(c),
     ...worldLabels(c),
     ...basemap.streets.flatMap((_, n) => streetLabels(`streets-${n}`, n, c)),
     ...fenceLabels(c),
+    ...stopLayers(c),
     ...doubtLayers(c),
+    ...whyLayers(c),
   ];
 }
 
@@ -300,6 +379,8 @@ export function style(theme: Theme, basemap: Basemap): StyleSpecification {
       fences: empty,
       'fence-labels': empty,
       doubts: empty,
+      day: empty,
+      why: empty,
     },
     layers: layers(theme, basemap),
   };

@@ -1,5 +1,7 @@
 // What a user can do. The panels call these; the entry says what they mean.
 
+import type { Feature, Position } from 'geojson';
+import type { FeedEvent } from '../live/messages';
 import type { Row } from './state';
 
 export interface Actions {
@@ -7,6 +9,15 @@ export interface Actions {
   hover(id: string | null): void;
   follow(on: boolean): void;
   fly(lon: number, lat: number): void;
+  /** Shows all of these places at once. */
+  frame(positions: readonly Position[]): void;
+  why(event: FeedEvent | null): void;
+  /** Which of the fixes of an answer is meant, by its number. */
+  point(fix: number | null): void;
+  fence(id: string | null): void;
+  frameFence(fence: Feature): void;
+  /** Looks at it, wherever it is. */
+  showFence(id: string): void;
   zoom(by: number): void;
   fitFleet(): void;
   showRow(row: Row): void;

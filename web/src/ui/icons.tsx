@@ -21,6 +21,14 @@ export const Moon = icon(<path d="M16 11.8A6.6 6.6 0 0 1 8.2 4a6.6 6.6 0 1 0 7.8
 export const Target = icon(<><circle cx="10" cy="10" r="5.5" /><path d="M10 2v4M10 14v4M2 10h4M14 10h4" /></>);
 export const Enter = icon(<path d="M11 4h4.5v12H11M3 10h8.5M8 6.5l3.5 3.5L8 13.5" />);
 export const Exit = icon(<path d="M9 4H4.5v12H9M8 10h9M13.5 6.5 17 10l-3.5 3.5" />);
+export const Dwell = icon(<><circle cx="10" cy="10" r="6.500" /><path d="M10 6.200V10l2.600 1.800" /></>);
+export const Cross = icon(<><path d="M7 4H4.500v12H7M13 4h2.500v12H13M1.500 10h16M14.500 7l3 3-3 3" /></>);
+export const Speeding = icon(<><path d="M4.600 15.200a7 7 0 1 1 10.800 0M10 11.500l3.400-4" /><circle cx="10" cy="11.500" r="1" /></>);
+export const Absent = icon(<><circle cx="10" cy="10" r="6.500" stroke-dasharray="2.600 2.500" /><path d="M10 6.800v4M10 13.200v.1" /></>);
+export const Online = icon(<><path d="M4 8.500a8.500 8.500 0 0 1 12 0M6.600 11.300a4.800 4.800 0 0 1 6.800 0" /><circle cx="10" cy="14.500" r="1" /></>);
+export const Silent = icon(<><path d="M6.600 11.300a4.800 4.800 0 0 1 6.800 0" /><circle cx="10" cy="14.500" r="1" /></>);
+export const Offline = icon(<><path d="M4 8.500a8.500 8.500 0 0 1 12 0M6.600 11.300a4.800 4.800 0 0 1 6.800 0M4.500 3.500l11 13" /><circle cx="10" cy="14.500" r="1" /></>);
+export const Fence = icon(<path d="M4 6.500 10.500 3.500 16 8l-2 8-8.500.500Z" />);
 export const Dot = icon(<circle cx="10" cy="10" r="3" />);
 export const Bell = icon(<path d="M5 13.5V9a5 5 0 0 1 10 0v4.5l1.2 1.5H3.8ZM8.5 17h3" />);
 export const Copy = icon(<><rect x="7" y="7" width="9" height="9" rx="1.8" /><path d="M13 4.5H5.8A1.8 1.8 0 0 0 4 6.300V13" /></>);

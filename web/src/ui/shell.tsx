@@ -7,8 +7,10 @@ import { Bell, Door, Fit, Minus, Moon, Plus, Sun } from './icons';
 import { AssetPanel } from './panels/asset';
 import { Empty } from './panels/empty';
 import { Feed } from './panels/feed';
+import { FencePanel } from './panels/fence';
 import { Fleet } from './panels/fleet';
-import { type Boot, connection, empty, feed, feedOpen, narrow, notice, type Sheet, selected, sheet, tab } from './state';
+import { WhyPanel } from './panels/why';
+import { type Boot, connection, empty, feedOpen, fence, narrow, notice, type Sheet, selected, sheet, tab, told, why } from './state';
 import { theme, turn } from './theme';
 
 const WORDS: Record<Connection, string> = {
@@ -97,11 +99,26 @@ function Notice() {
   ) : null;
 }
 
+/** What stands over the lists; null: nothing does. */
+function Above() {
+  if (why.value) return <WhyPanel />;
+  if (fence.value) return <FencePanel />;
+  return selected.value ? <AssetPanel /> : null;
+}
+
+const isAbove = () => Boolean(why.value || fence.value || selected.value);
+
+function nameAbove(): string {
+  if (why.value) return 'Explanation';
+  if (fence.value) return 'Geofence';
+  return selected.value ? 'Asset' : 'Fleet';
+}
+
 function Wide() {
   return (
     <>
-      <section class="panel panel-left" aria-label={selected.value ? 'Asset' : 'Fleet'}>
-        {selected.value ? <AssetPanel /> : <Fleet />}
+      <section class="panel panel-left" aria-label={nameAbove()}>
+        {isAbove() ? <Above /> : <Fleet />}
       </section>
       {feedOpen.value && (
         <section class="panel panel-right" aria-label="Events">
@@ -151,17 +168,17 @@ function BottomSheet() {
         onPointerMove={move}
         onClick={click}
       />
-      {!selected.value && (
+      {!isAbove() && (
         <div class="tabs" role="tablist">
           <button type="button" role="tab" aria-selected={tab.value === 'fleet'} onClick={choose('fleet')}>
             Fleet
           </button>
           <button type="button" role="tab" aria-selected={tab.value === 'events'} onClick={choose('events')}>
-            Events {feed.value.length > 0 && <span class="count">{feed.value.length}</span>}
+            Events {told.value.length > 0 && <span class="count">{told.value.length}</span>}
           </button>
         </div>
       )}
-      {selected.value ? <AssetPanel /> : tab.value === 'fleet' ? <Fleet /> : <Feed />}
+      {isAbove() ? <Above /> : tab.value === 'fleet' ? <Fleet /> : <Feed />}
     </section>
   );
 }

@@ -1,10 +1,14 @@
 // What the page shows, as signals. Written by the entry, read by the panels; nobody else keeps a copy.
 
 import { computed, signal } from '@preact/signals';
+import type { Feature } from 'geojson';
+import type { Connection as Contact, Why } from '../lib/api';
+import type { Day, Visit } from '../live/day';
 import type { Bbox, Entry, FeedEvent } from '../live/messages';
 import type { Connection } from '../live/socket';
 import type { State } from '../live/store';
 import type { Basemap, Theme } from '../map/style';
+import { threads } from './threads';
 
 export interface Boot {
   version: string;
@@ -39,6 +43,19 @@ export interface Way {
   speeds: [number, number][];
 }
 
+/** An event that is asked about, and what the server says, once it has. */
+export interface Asked {
+  event: FeedEvent;
+  answer: Why | null;
+  fault: string | null;
+}
+
+export interface Extra {
+  tags: string[];
+  device: string | null;
+  contact: Contact | null;
+}
+
 export type ThemeChoice = 'auto' | Theme;
 export type Tab = 'fleet' | 'events';
 export type Sheet = 'peek' | 'half' | 'full';
@@ -53,11 +70,17 @@ export const rows = signal<Row[]>([]);
 export const elsewhere = signal<Row[] | null>(null);
 export const query = signal('');
 export const detail = signal<Detail | null>(null);
-export const extra = signal<{ tags?: string[]; device?: string | null } | null>(null);
-/** The geofences that the selected asset is in, with the time it came. */
-export const inside = signal<{ id: string; name: string; sinceMs: number }[]>([]);
+export const extra = signal<Extra | null>(null);
+/** The stays of the selected asset today, in the order of entering. */
+export const visits = signal<Visit[]>([]);
+export const day = signal<Day | null>(null);
+export const fences = signal<Feature[]>([]);
+/** The geofence that is looked at, and the event that is asked about: they stand over what is selected. */
+export const fence = signal<Feature | null>(null);
+export const why = signal<Asked | null>(null);
 export const way = signal<Way | null>(null);
 export const feed = signal<FeedEvent[]>([]);
+export const told = computed(() => threads(feed.value));
 export const nowMs = signal(Date.now());
 /** The first snapshot has come: an empty list means an empty view. */
 export const known = signal(false);
@@ -79,6 +102,16 @@ export const listedElsewhere = computed(() => {
   if (!words || !elsewhere.value) return [];
   const here = new Set(rows.value.map((row) => row.id));
   return elsewhere.value.filter((row) => !here.has(row.id) && matches(row, words)).slice(0, 50);
+});
+
+/** By name or tag, like assets. */
+export const listedFences = computed(() => {
+  const words = query.value.trim().toLowerCase();
+  if (!words) return [];
+  return fences.value.filter(({ properties }) => {
+    const tags: unknown[] = Array.isArray(properties?.tags) ? properties.tags : [];
+    return [properties?.name, ...tags].some((text) => String(text ?? '').toLowerCase().includes(words));
+  });
 });
 
 function matches(row: Row, words: string): boolean {

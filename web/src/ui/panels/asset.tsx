@@ -1,13 +1,17 @@
 // One asset: what is known of it now, and how fast it went in the last half hour.
 
-import { signal } from '@preact/signals';
-import { age, ago, course, latLon, metres, speed, timeOfDay } from '../../lib/units';
+import { computed, signal } from '@preact/signals';
+import type { Connection } from '../../lib/api';
+import { age, ago, clock, course, latLon, metres, speed, timeOfDay } from '../../lib/units';
 import { act } from '../actions';
-import { Back, Copy, Target } from '../icons';
-import { type Detail, detail, extra, following, inside, nowMs, selected, way, type Way } from '../state';
+import { reasonWords } from '../format';
+import { Copy, Offline, Online, Silent, Target } from '../icons';
+import { type Detail, detail, extra, following, nowMs, selected, visits, way, type Way } from '../state';
+import { DayLines } from './day';
 import { Mark } from './fleet';
+import { Head } from './head';
 
-const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'Silent' } as const;
+const STATE_WORDS = { moving: 'Moving', still: 'Standing', stale: 'No recent fix' } as const;
 const CHART_WIDTH = 280;
 const CHART_HEIGHT = 44;
 
@@ -61,16 +65,45 @@ function CopyPlace({ lat, lon }: { lat: number; lon: number }) {
   );
 }
 
+const inside = computed(() => visits.value.filter((visit) => visit.exit_time === null));
+
 function Inside() {
   if (!inside.value.length) return null;
   return (
     <ul class="inside" aria-label="In these geofences">
-      {inside.value.map(({ id, name, sinceMs }) => (
+      {inside.value.map(({ id, geofence, enter_time }) => (
         <li key={id}>
-          In <strong>{name}</strong> <span>{age(nowMs.value - sinceMs)}</span>
+          <button type="button" onClick={() => act().fence(geofence.id)}>
+            In <strong>{geofence.name}</strong> <span>{age(nowMs.value - Date.parse(enter_time))}</span>
+          </button>
         </li>
       ))}
     </ul>
+  );
+}
+
+const CONTACT = {
+  never: { Icon: Offline, words: 'Never heard of' },
+  online: { Icon: Online, words: 'Online' },
+  silent: { Icon: Silent, words: 'Silent' },
+  offline: { Icon: Offline, words: 'Offline' },
+} as const;
+
+/** Whether its device is heard of, since when, why not, and what comes next. */
+function Contact({ of: { state, since, reason, last_heard_at, deadline_at } }: { of: Connection }) {
+  const { Icon, words } = CONTACT[state];
+  const why = reasonWords(reason);
+  return (
+    <div class={`contact contact-${state}`}>
+      <Icon />
+      <p>
+        <strong>{words}</strong>
+        {since && ` since ${timeOfDay(Date.parse(since), nowMs.value)}`}
+        {why && `: ${why}`}
+        {state !== 'online' && last_heard_at && <small>Last heard {timeOfDay(Date.parse(last_heard_at), nowMs.value)}</small>}
+        {state === 'silent' && deadline_at && <small>Offline at {clock(Date.parse(deadline_at))} if nothing comes</small>}
+      </p>
+    </div>
   );
 }
 
@@ -107,7 +140,7 @@ export function AssetPanel() {
   const shown = detail.value;
   if (!shown) {
     return (
-      <div class="pane asset">
+      <div class="pane detail asset">
         <Header name={selected.value ?? ''} />
         <p class="nothing">Waiting for its position…</p>
       </div>
@@ -116,7 +149,7 @@ export function AssetPanel() {
   const { entry, state, fixMs, colour } = shown;
   const tags = entry.tags?.length ? entry.tags : (extra.value?.tags ?? []);
   return (
-    <div class="pane asset">
+    <div class="pane detail asset">
       <Header name={entry.name} />
       <div class="scroll pad">
         <p class="headline">
@@ -144,9 +177,11 @@ export function AssetPanel() {
             ))}
           </p>
         )}
+        {extra.value?.contact && <Contact of={extra.value.contact} />}
         <Inside />
         <Facts {...shown} />
         {way.value && <Chart speeds={way.value.speeds} />}
+        <DayLines />
         {entry.attributes && <Attributes attributes={entry.attributes} />}
       </div>
     </div>
@@ -154,12 +189,5 @@ export function AssetPanel() {
 }
 
 function Header({ name }: { name: string }) {
-  return (
-    <header class="pane-head">
-      <button type="button" class="plain" aria-label="Back to the fleet" onClick={() => act().select(null)}>
-        <Back />
-      </button>
-      <h2>{name}</h2>
-    </header>
-  );
+  return <Head name={name} back="Back to the fleet" onBack={() => act().select(null)} />;
 }

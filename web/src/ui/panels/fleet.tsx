@@ -2,12 +2,12 @@
 
 import { age, speed } from '../../lib/units';
 import { act } from '../actions';
-import { Close, Search } from '../icons';
+import { Close, Fence, Search } from '../icons';
 import { WindowedList } from '../list';
-import { elsewhere, hovered, known, listed, listedElsewhere, nowMs, query, type Row, rows, selected } from '../state';
+import { elsewhere, hovered, known, listed, listedElsewhere, listedFences, nowMs, query, type Row, rows, selected } from '../state';
 
 const ROW_PX = 52;
-const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'silent' } as const;
+const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'no recent fix' } as const;
 
 export function Mark({ state, colour }: { state: Row['state']; colour: number }) {
   return <span class={`mark mark-${state} hue-${colour}`} aria-hidden="true" />;
@@ -48,7 +48,7 @@ function SearchBox() {
         type="search"
         id="search"
         placeholder="Search the fleet"
-        aria-label="Search the fleet by name or tag"
+        aria-label="Search assets and geofences by name or tag"
         autocomplete="off"
         spellcheck={false}
         value={query.value}
@@ -99,8 +99,32 @@ export function Fleet() {
       {items.length > 0 && (
         <WindowedList items={items} rowPx={ROW_PX} label="Assets" id={(row) => row.id} row={(row) => <FleetRow row={row} />} />
       )}
-      {items.length === 0 && <Nothing />}
+      {items.length === 0 && listedFences.value.length === 0 && <Nothing />}
+      <Fences />
       {far.length > 0 && <p class="hint">{far.length} found outside the view</p>}
+    </div>
+  );
+}
+
+const FENCES_SHOWN = 5;
+
+/** Geofences of the searched name: the way to them without a mouse. */
+function Fences() {
+  const found = listedFences.value;
+  if (!found.length) return null;
+  return (
+    <div class="found">
+      <h3>{found.length > FENCES_SHOWN ? `${FENCES_SHOWN} of ${found.length} geofences` : 'Geofences'}</h3>
+      <ul class="lines" aria-label="Geofences">
+        {found.slice(0, FENCES_SHOWN).map((fence) => (
+          <li key={fence.id}>
+            <button type="button" class="line" onClick={() => act().showFence(String(fence.id))}>
+              <Fence />
+              <span class="line-what">{String(fence.properties?.name)}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
     </div>
   );
 }
