@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from tests.domain.engine import columns
 from tests.domain.reference import UNIT, FixRow
-from tracker.domain.backtest import Finding, Piece, Trial, stretches
+from tracker.domain.backtest import Finding, Piece, Trial, copied, stretches
 from tracker.domain.geofence import Geofence, Rule
 from tracker.domain.schedule import Schedule
-from tracker.domain.shape import Shape, circle, polygon
+from tracker.domain.shape import Circle, Corridor, Shape, circle, corridor, polygon
 from tracker.pipeline import backtest
 from tracker.pipeline.backtest import Progress
 
@@ -137,3 +137,10 @@ def test_a_long_stretch_is_cut_without_a_gap() -> None:
         np.array([each.first_ms for each in found[1:]]) == np.array([each.last_ms for each in found[:-1]]) + 1
     )
     assert all(each.wanted for each in found)
+
+
+def test_each_thread_has_a_shape_of_its_own() -> None:
+    for shape in (box(0, 0, 0.02, 0.02), circle([1, 2], 30.0), corridor([[0, 0], [1, 1]], 40.0)):
+        fence = Geofence(1, 1, "yard", shape, "trusted", 0)
+        assert copied(fence) == fence
+        assert isinstance(shape, Circle | Corridor) or copied(fence).shape is not shape

@@ -15,7 +15,7 @@ from tracker.domain.geodesy import Box
 from tracker.domain.geofence import FenceIndex, Geofence
 from tracker.domain.judge import judge
 from tracker.domain.presence import Crossed, Presence
-from tracker.domain.shape import boxes
+from tracker.domain.shape import boxes, buffer_m, from_wkb, radius_m, to_wkb
 
 UNLIMITED_MPS: Final = 1e9  # doubts are stored: nothing is to be doubted again
 MAX_STRETCH: Final = 50_000  # fixes, or about as many: a longer one is cut
@@ -54,6 +54,14 @@ class Finding(NamedTuple):
     initial: bool
     cause: str | None
     crossed: Crossed | None
+
+
+def copied(fence: Geofence) -> Geofence:
+    """With a shape of its own: what prepares a polygon for questions is built at the first ones, and two threads that
+    ask at once would crash the process.
+    """
+    shape = fence.shape
+    return replace(fence, shape=from_wkb(to_wkb(shape), radius_m(shape), buffer_m(shape)))
 
 
 # What can matter -----------------------------------------------------------------------------------------------------
@@ -128,7 +136,9 @@ def _parts(each: _Merged, span: Span, *, is_wanted: bool) -> Iterator[Stretch]:
 
 
 class Trial:
-    """One geofence and some assets, from nothing on: as if it had been made just before the first of their fixes."""
+    """One geofence, asked by one thread at a time, and some assets, from nothing on: as if it had been made just before
+    the first of their fixes.
+    """
 
     def __init__(self, fence: Geofence, assets: Sequence[int]) -> None:
         self._assets = np.array(sorted(assets), np.int32)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from tracker.domain.backtest import Finding, Span, Stretch, Trial, stretches
+from tracker.domain.backtest import Finding, Span, Stretch, Trial, copied, stretches
 from tracker.domain.geofence import Geofence
 from tracker.domain.presence import ENTER
 from tracker.store import backtest as reading
@@ -47,7 +47,7 @@ async def backtest(
     groups = _groups(assets)
     found: asyncio.Queue[list[Finding] | BaseException | None] = asyncio.Queue(WORKERS)
     workers = [
-        asyncio.create_task(_work(database, fence, groups, span, progress, found), name=f"backtest-{i}")
+        asyncio.create_task(_work(database, copied(fence), groups, span, progress, found), name=f"backtest-{i}")
         for i in range(WORKERS)
     ]
     try:
