@@ -54,10 +54,9 @@ def equal_to_previous(columns: Columns, rows: Ints) -> Mask:
 
 
 def _of_assets(table: Mapping[int, Doubted], asset: Ints) -> tuple[Ints, Ints, Ints]:
-    """Three columns of a sparse table, smaller than any fix where it has nothing."""
-    lowest = np.iinfo(np.int64).min
-    keys = [table.get(number, (lowest,) * 4)[:3] for number in asset.tolist()]
-    return tuple(np.array(keys, np.int64).reshape(-1, 3).T)  # type: ignore[return-value]
+    """Time, lon and lat of the doubted fix of each asset, all of which have one."""
+    t, x, y, _ = np.array([table[number] for number in asset.tolist()], np.int64).T
+    return t, x, y
 
 
 def _passed(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Doubted]) -> Mask:
@@ -65,9 +64,11 @@ def _passed(columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, 
     asset, time_ms = columns.asset[rows], columns.time_ms[rows]
     lon, lat = columns.lon[rows], columns.lat[rows]
     after = newest.precedes(asset, time_ms, lon, lat)
-    if doubted:
-        t, x, y = _of_assets(doubted, asset)
-        after &= (time_ms > t) | ((time_ms == t) & ((lon > x) | ((lon == x) & (lat > y))))
+    held_up = np.flatnonzero(np.isin(asset, list(doubted))) if doubted else _NONE
+    if len(held_up):
+        t, x, y = _of_assets(doubted, asset[held_up])
+        time_ms, lon, lat = time_ms[held_up], lon[held_up], lat[held_up]
+        after[held_up] &= (time_ms > t) | ((time_ms == t) & ((lon > x) | ((lon == x) & (lat > y))))
     return after
 
 
@@ -92,11 +93,12 @@ def _late(columns: Columns, behind: Ints, newest: Newest, newest_since: int) -> 
     # What sorts after the newest trusted fix was held up by a doubted one.
     before |= newest.precedes(asset, columns.time_ms[behind], columns.lon[behind], columns.lat[behind])
     before |= repeated & (newest.seen[asset] < newest_since)
-    found: dict[int, Span] = {}
-    for number, time_ms in zip(asset[before].tolist(), columns.time_ms[behind[before]].tolist(), strict=True):
-        first, last = found.get(number, (time_ms, time_ms))
-        found[number] = min(time_ms, first), max(time_ms, last)
-    return found
+    asset, time_ms = asset[before], columns.time_ms[behind[before]]
+    if not len(asset):
+        return {}
+    starts = np.flatnonzero(np.r_[True, asset[1:] != asset[:-1]])  # rows are sorted by asset
+    first, last = np.minimum.reduceat(time_ms, starts), np.maximum.reduceat(time_ms, starts)
+    return dict(zip(asset[starts].tolist(), zip(first.tolist(), last.tolist(), strict=True), strict=True))
 
 
 def _together(one: dict[int, Span], other: dict[int, Span]) -> dict[int, Span]:
