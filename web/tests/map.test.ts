@@ -4,6 +4,7 @@ import { type Camera, cameraOf, copies, project } from '../src/map/camera';
 import { inverse } from '../src/lib/geodesic';
 import { circle, draw, kept } from '../src/map/fences';
 import { side } from '../src/map/labels';
+import { enclosing } from '../src/map/bounds';
 import { groups } from '../src/map/groups';
 import { doubtedOf, fixesOf, Trail } from '../src/map/trail';
 
@@ -82,6 +83,19 @@ describe('fences', () => {
     const before = [fence(1)];
     expect(kept([fence(1)], before)[0]).toBe(before[0]);
     expect(kept([fence(2)], before)[0]).not.toBe(before[0]);
+  });
+});
+
+describe('the box around places', () => {
+  test('is the smallest, also over the antimeridian', () => {
+    expect(enclosing([[24, 60], [25, 59], [20, 61]])).toEqual([20, 59, 25, 61]);
+    expect(enclosing([[179, 1], [-178, 2], [170, 3]])).toEqual([170, 1, -178, 3]);
+    expect(enclosing([[181, 1], [179, 1]])).toEqual([179, 1, -179, 1]);
+  });
+
+  test('of one place has no size, and of none there is none', () => {
+    expect(enclosing([[5, 6]])).toEqual([5, 6, 5, 6]);
+    expect(enclosing([])).toBeNull();
   });
 });
 

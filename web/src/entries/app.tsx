@@ -28,6 +28,7 @@ const AGE_EVERY_MS = 10_000;
 const FENCES_EVERY_MS = 30_000;
 const DOUBTS_EVERY_MS = 15_000;
 const DAY_EVERY_MS = 60_000;
+const FLEET_MAX_ZOOM = 15.5;
 const NARROW = matchMedia('(max-width: 720px)');
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -239,10 +240,7 @@ async function lookForFleet(): Promise<void> {
   const { features } = await api.positions();
   const points = features.flatMap(({ geometry }) => (geometry?.type === 'Point' ? [geometry.coordinates] : []));
   ui.empty.value = points.length === 0;
-  if (!points.length) return;
-  const lons = points.map(([lon = 0]) => lon);
-  const lats = points.map(([, lat = 0]) => lat);
-  scene.fit([Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)]);
+  scene.frame(points, FLEET_MAX_ZOOM);
 }
 
 const places = new Map<string, [number, number]>();

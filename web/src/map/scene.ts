@@ -6,6 +6,7 @@ import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
 import type { Bbox } from '../live/messages';
 import type { Store } from '../live/store';
+import { enclosing } from './bounds';
 import { type Camera, cameraOf, project } from './camera';
 import { Doubts } from './doubts';
 import { draw, extent, lookOf, outline } from './fences';
@@ -248,7 +249,7 @@ export class Scene {
 
   /** Shows all of these places at once. */
   frame(positions: readonly Position[], maxZoom = 17): void {
-    const box = extent({ type: 'LineString', coordinates: [...positions] });
+    const box = enclosing(positions);
     if (box) this.fit(box, maxZoom);
   }
 
