@@ -91,7 +91,7 @@ async def test_a_backtest_tells_what_the_engine_told_live_late_and_corrected(
     events = standing(await api.events())
     kinds = {event["type"] for event in events}
     assert len(kinds) >= 5, kinds
-    for windows in (30_000, 10):  # all at once; and asset by asset, stretch by stretch
+    for windows in (20_000, 10):  # all at once; and asset by asset, stretch by stretch
         monkeypatch.setattr(backtest, "WINDOW_FIXES", windows)
         monkeypatch.setattr(domain, "MAX_STRETCH", windows)
         for feature in made["geofences"]:

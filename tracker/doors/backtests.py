@@ -43,10 +43,11 @@ _BY_ACCEPT: Final = ((NDJSON, NDJSON), ("text/csv", CSV), ("application/json", J
 
 
 class Runs:
-    """How many backtests are under way. One per server."""
+    """How many backtests are under way, and which of them judges. One per server."""
 
     def __init__(self) -> None:
         self.now = 0
+        self.judging = asyncio.Lock()
 
 
 RUNS: Final = web.AppKey("backtests", Runs)
@@ -160,7 +161,10 @@ def _numbers(named: Sequence[str]) -> list[int]:
 
 async def _found(request: web.Request, trial: _Trial) -> AsyncGenerator[tuple[Progress, list[TriedEvent]], None]:
     """Events in parts that hold nobody up, until the end or until the caller has left."""
-    async with aclosing(backtest(request.app[DATABASE], trial.fence, list(trial.assets), trial.span)) as rounds:
+    judging = request.app[RUNS].judging
+    async with aclosing(
+        backtest(request.app[DATABASE], trial.fence, list(trial.assets), trial.span, judging)
+    ) as rounds:
         while (following := await _while_there(request, anext(rounds, None))) is not None:
             progress, found = following
             for first in range(0, len(found), EVENTS_AT_ONCE):

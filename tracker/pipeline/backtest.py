@@ -1,7 +1,8 @@
 """Backtests: what a geofence would have reported on stored history. Reads and judges beside ingest; nothing is written.
 
-Two groups of assets are under way at once, so that one is read while the other is judged, in a thread. Memory is that
-of two windows of fixes and their events.
+Two groups of assets are under way at once, so that one is read while the other is judged, in a thread, of which there
+is one for all backtests: a second would only make the loop wait longer. Memory is that of two windows of fixes and
+their events.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from tracker.store.backtest import Copied
 from tracker.store.database import Database
 
 ASSETS_AT_ONCE: Final = 128
-WINDOW_FIXES: Final = 30_000  # of a group's assets, read and judged at once
+WINDOW_FIXES: Final = 20_000  # of a group's assets, read and judged at once; more would hold up the loop now and then
 WORKERS: Final = 2
 
 
@@ -36,18 +37,21 @@ class Progress:
 
 
 async def backtest(
-    database: Database, fence: Geofence, assets: Sequence[int], span: Span
+    database: Database, fence: Geofence, assets: Sequence[int], span: Span, judging: asyncio.Lock
 ) -> AsyncGenerator[tuple[Progress, list[Finding]], None]:
     """What is found, as it is found: the events of one asset in the order of its fixes.
 
     Args:
         assets: whom to try it on; the geofence's filter is not asked.
+        judging: held while a thread judges; one for all backtests.
     """
     progress = Progress(len(assets))
     groups = _groups(assets)
     found: asyncio.Queue[list[Finding] | BaseException | None] = asyncio.Queue(WORKERS)
     workers = [
-        asyncio.create_task(_work(database, copied(fence), groups, span, progress, found), name=f"backtest-{i}")
+        asyncio.create_task(
+            _work(database, copied(fence), groups, span, progress, found, judging), name=f"backtest-{i}"
+        )
         for i in range(WORKERS)
     ]
     try:
@@ -82,11 +86,12 @@ async def _work(
     span: Span,
     progress: Progress,
     out: "asyncio.Queue[list[Finding] | BaseException | None]",
+    judging: asyncio.Lock,
 ) -> None:
     """One group after the other, until there are no more."""
     try:
         for group in groups:
-            async with aclosing(_try(database, fence, group, span, progress)) as rounds:
+            async with aclosing(_try(database, fence, group, span, progress, judging)) as rounds:
                 async for events in rounds:
                     await out.put(events)
             progress.assets_done += len(group)
@@ -96,7 +101,12 @@ async def _work(
 
 
 async def _try(
-    database: Database, fence: Geofence, group: list[int], span: Span, progress: Progress
+    database: Database,
+    fence: Geofence,
+    group: list[int],
+    span: Span,
+    progress: Progress,
+    judging: asyncio.Lock,
 ) -> AsyncGenerator[list[Finding], None]:
     """The events of some assets, window by window."""
     pieces, trial = await reading.pieces(database, group, span), Trial(fence, group)
@@ -106,7 +116,8 @@ async def _try(
         events: list[Finding] = []
         if windows:
             copied = await reading.fixes(database, windows)
-            events, fixes = await asyncio.to_thread(_judge, trial, copied)
+            async with judging:
+                events, fixes = await asyncio.to_thread(_judge, trial, copied)
             progress.fixes += fixes
             progress.judged += fixes
             progress.events += len(events)
