@@ -1,5 +1,6 @@
 import asyncio
 import csv
+import io
 import json
 import random
 from collections.abc import AsyncIterator
@@ -17,9 +18,11 @@ from tests.integration.api import ADMIN, Api, Json, until
 from tests.integration.ledger import feature_of
 from tests.integration.link import START_MS, Cab, cab, welcomed
 from tests.integration.test_late import settled, standing
+from tracker import backtest as client
 from tracker.app import Server
 from tracker.domain import backtest as domain
 from tracker.doors import backtests
+from tracker.errors import SetupError, TrackerError
 from tracker.pipeline import backtest
 from tracker.settings import Settings
 from tracker.store import backtest as reading
@@ -268,3 +271,40 @@ async def test_a_caller_who_leaves_ends_the_work(server: Server, api: Api, monke
         return (await api.send("POST", "/v1/backtests", json=body)).status == 200
 
     await until(can_run)
+
+
+# From a terminal -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_command_line_gets_every_event_in_the_order_of_time(api: Api, tmp_path: Path) -> None:
+    async with cab(api, "bus") as taxi, cab(api, "van") as van:
+        await go(taxi, (0, OUT), (60, IN), (120, OUT))
+        await go(van, (30, IN))
+    feature = {"type": "Feature", "geometry": square(), "properties": {"name": "yard"}}
+    file = tmp_path / "yard.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    shown: list[Json] = []
+    found = await client.run(api.url, ADMIN, {**SPAN, **client.geofence_in(str(file))}, shown.append)
+    assert [event["asset"]["name"] for event in found.events] == ["van", "bus", "bus"]
+    assert shown[0]["assets_done"] == 0
+    assert shown[-1]["assets_done"] == 2
+    assert found.sentence.startswith("2 enter, 1 exit of 2 assets, from 4 fixes of 2 in ")
+    out = io.StringIO()
+    client.write_csv(found.events, out)
+    body = {**SPAN, "geofence": feature}
+    answer = await api.send("POST", "/v1/backtests", json=body, headers={"Accept": "text/csv"})
+    assert sorted(out.getvalue().splitlines()) == sorted((await answer.text()).splitlines())
+
+
+async def test_the_command_line_says_what_is_wrong_in_one_sentence(api: Api, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.geojson"
+    bad.write_text('{"type":"Polygon"}')
+    with pytest.raises(SetupError, match="must hold one GeoJSON Feature"):
+        client.geofence_in(str(bad))
+    with pytest.raises(SetupError, match="No such file or directory; name a GeoJSON file"):
+        client.geofence_in(str(tmp_path / "none.geojson"))
+    assert client.geofence_in("gf_7") == {"geofence_id": "gf_7"}
+    with pytest.raises(TrackerError, match="There is no geofence gf_7"):
+        await client.run(api.url, ADMIN, {**SPAN, "geofence_id": "gf_7"}, print)
+    with pytest.raises(TrackerError, match="does not answer"):
+        await client.run("http://127.0.0.1:9", ADMIN, {}, print)

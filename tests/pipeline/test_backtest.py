@@ -1,5 +1,6 @@
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from tests.domain.engine import columns
 from tests.domain.reference import UNIT, FixRow
 from tracker.domain.backtest import Finding, Piece, Trial, copied, stretches
 from tracker.domain.geofence import Geofence, Rule
+from tracker.domain.presence import CROSS, ENTER, EXIT
 from tracker.domain.schedule import Schedule
 from tracker.domain.shape import Circle, Corridor, Shape, circle, corridor, polygon
 from tracker.pipeline import backtest
@@ -62,7 +64,7 @@ fixes = st.lists(
         batch=st.integers(1, 12),  # in which piece it is
     ),
     max_size=40,
-)
+).flatmap(lambda rows: st.sampled_from([rows, [replace(row, batch=row.time_ms // MINUTE // 3) for row in rows]]))
 
 
 def pieces_of(rows: Sequence[FixRow], asset: int) -> list[Piece]:
@@ -113,7 +115,58 @@ def test_what_is_left_out_would_have_told_nothing(
     found, progress = tried(rows, fence, span)
     assert sorted(found, key=repr) == sorted(whole, key=repr)
     assert progress.judged <= len(inside)
-    assert span != EVER or progress.fixes == len(rows)
+    assert progress.fixes == len(inside)
+
+
+YARD = Geofence(1, 1, "yard", box(0, 0, 0.02, 0.02), "trusted", 0)
+
+
+def told_of(rows: Sequence[FixRow], fence: Geofence, span: tuple[int, int] = EVER) -> list[tuple[int, bool, bool]]:
+    """Kind, initial, and whether it has a crossing, of each event; the same as if everything were read."""
+    found, _ = tried(rows, fence, span)
+    inside = [row for row in rows if span[0] <= row.time_ms <= span[1]]
+    assert found == Trial(fence, [1, 2]).judge(columns(inside))
+    return [(each.kind, each.initial, each.crossed is not None) for each in found]
+
+
+def test_a_chord_between_two_pieces_that_are_away_is_looked_at() -> None:
+    rows = [FixRow(i * MINUTE, (-5 if i < 3 else 5) * STEP, STEP, batch=1 + i // 3) for i in range(6)]
+    assert told_of(rows, replace(YARD, rule=Rule(cross=True))) == [(CROSS, False, True)]
+    assert told_of(rows, YARD) == []
+
+
+def test_the_fix_before_is_one_that_is_seen() -> None:
+    rows = [
+        FixRow(0, 5 * STEP, STEP, batch=1),
+        FixRow(MINUTE, 5 * STEP, STEP, batch=2, flags=2),
+        FixRow(2 * MINUTE, STEP, STEP, batch=3),
+    ]
+    assert told_of(rows, YARD) == [(ENTER, False, True)]
+    assert told_of(rows, replace(YARD, quality="all")) == [(ENTER, False, True)]
+
+
+def test_a_piece_that_begins_before_the_span_may_have_nothing_in_it() -> None:
+    rows = [
+        FixRow(0, 5 * STEP, STEP, batch=1),
+        FixRow(MINUTE, 5 * STEP, STEP, batch=2),
+        FixRow(3 * MINUTE, 5 * STEP, STEP, batch=2, flags=2),
+        FixRow(4 * MINUTE, STEP, STEP, batch=3),
+    ]
+    assert told_of(rows, YARD, (2 * MINUTE, 9 * MINUTE)) == [(ENTER, True, False)]
+    assert told_of(rows, YARD) == [(ENTER, False, True)]
+
+
+def test_whoever_is_inside_is_followed_until_out() -> None:
+    rows = [
+        FixRow(0, STEP, STEP, batch=1),
+        FixRow(MINUTE, STEP, 9 * STEP, batch=2),
+        FixRow(2 * MINUTE, STEP, 9 * STEP, batch=3),
+    ]
+    rule = Rule(confirm_fixes=2)
+    assert told_of(rows, YARD) == [(ENTER, True, False), (EXIT, False, True)]
+    assert told_of([replace(rows[0], time_ms=-MINUTE), *rows], replace(YARD, rule=rule), (-MINUTE, 10**9)) == [
+        (ENTER, True, False), (EXIT, False, True),
+    ]  # fmt: skip
 
 
 def test_an_asset_that_is_far_away_is_not_read() -> None:

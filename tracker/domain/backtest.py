@@ -74,7 +74,7 @@ class _Merged:
     fixes: int
     box: Box
     sure: bool
-    cut: bool  # by an end of the span: what of it counts is not known
+    cut: bool  # by an end of the span: how many of its fixes count is not known before it is read
 
 
 def stretches(pieces: Sequence[Piece], fence: Geofence, span: Span) -> list[Stretch]:
@@ -101,7 +101,7 @@ def _merged(pieces: Iterable[Piece], takes_all: bool, span: Span) -> list[_Merge
         cut = piece.first_ms < span[0] or piece.last_ms > span[1]
         west, south, east, north = piece.box
         box: Box = (west / DEGREE, south / DEGREE, east / DEGREE, north / DEGREE)
-        sure = (takes_all or piece.sure) and not cut
+        sure = takes_all or piece.sure  # one that begins before the span is the first anyway
         last = found[-1] if found else None
         if last is not None and (piece.first_ms <= last.last_ms or not last.sure):
             last.last_ms, last.fixes = max(last.last_ms, piece.last_ms), last.fixes + piece.fixes
