@@ -251,15 +251,28 @@ async def test_on_a_phone_everything_is_in_a_sheet_from_below(browser: Browser, 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_no_rule_of_accessibility_is_broken(browser: Browser, screen: Screen, api: Api, theme: str) -> None:
+    circle = {"type": "Point", "coordinates": list(HERE)}
+    await api.new_fence(circle, name="Ring", radius_m=400, exit_margin_m=30, assets={"tags": ["bus"]}, quality="all")
+    await api.new_fence(circle, name="Yard", radius_m=200)
     await send(api, await api.new_device("Cab 7"), *HERE, speed_mps=3)
     async with Screen(browser, screen.url, theme=theme, bypass_csp=True) as seen:  # the judge is a script of its own
         await seen.page.goto(seen.url + "/sign-in")
         await judge(seen)
         await seen.sign_in()
-        await expect(seen.page.get_by_role("button", name="Cab 7")).to_be_visible()
+        row = seen.page.get_by_role("list", name="Assets").get_by_role("button", name="Cab 7")
+        await expect(row).to_be_visible()
         await judge(seen)
-        await seen.page.get_by_role("button", name="Cab 7").click()
+        await row.click()
         await expect(seen.page.get_by_role("button", name="Follow")).to_be_visible()
+        await judge(seen)
+        await seen.page.get_by_role("button", name="Why? Cab 7 entered Yard").click()
+        await expect(seen.page.locator(".fix").first).to_be_visible()
+        await judge(seen)
+        await seen.page.keyboard.press("Escape")
+        await seen.page.keyboard.press("Escape")
+        await seen.page.get_by_role("searchbox").fill("ring")
+        await seen.page.get_by_role("list", name="Geofences").get_by_role("button").click()
+        await expect(seen.page.get_by_role("region", name="Geofence")).to_contain_text("Only tagged bus")
         await judge(seen)
 
 

@@ -111,6 +111,10 @@ describe('a name', () => {
     expect(side(450, 600, 60, [panel])?.left).toBe(false);
   });
 
+  test('stays on its side while it can, so that it does not flutter', () => {
+    expect(side(100, 100, 60, [panel], true)?.left).toBe(true);
+  });
+
   test('is left away where there is no room on either side', () => {
     expect(side(600, 100, 60, [panel])).toBeNull();
     expect(side(450, 100, 60, [panel, { left: 300, top: 90, right: 420, bottom: 110 }])).toBeNull();

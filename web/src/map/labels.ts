@@ -2,8 +2,8 @@
 // A pulse is the style sheet's animation: it runs without a frame of ours.
 //
 // Names: always of the selected and the hovered asset, of all when there is room for all. Both kinds are chosen a few
-// times a second and then only moved, frame by frame. A name stands right of its marker, or left of it where a panel or
-// another name is in the way; the selected one's always stands.
+// times a second and then only moved, frame by frame. A name stands right of its marker, or left of it where a panel, a
+// marker or another name is in the way; the selected one's always stands.
 
 import { at } from '../live/interp';
 import type { Asset, Store } from '../live/store';
@@ -17,6 +17,7 @@ const CHOOSE_EVERY_MS = 300;
 const OFFSET_PX = 17;
 const HEIGHT_PX = 18;
 const BUBBLE_PX = 20;
+const MARKER_PX = 7;
 const PULSES_AT_ONCE = 12;
 
 interface Label {
@@ -34,9 +35,9 @@ export interface Box {
   bottom: number;
 }
 
-/** Where a name stands, of those places that are free; null: none is. */
-export function side(x: number, y: number, width: number, taken: readonly Box[]): { left: boolean; box: Box } | null {
-  for (const left of [false, true]) {
+/** Where a name stands, on its old side if that is free; null: neither is. */
+export function side(x: number, y: number, width: number, taken: readonly Box[], wasLeft = false): { left: boolean; box: Box } | null {
+  for (const left of [wasLeft, !wasLeft]) {
     const from = left ? x - OFFSET_PX - width : x + OFFSET_PX;
     const box = { left: from, top: y - HEIGHT_PX / 2, right: from + width, bottom: y + HEIGHT_PX / 2 };
     if (!taken.some((other) => meet(box, other))) return { left, box };
@@ -158,12 +159,13 @@ export class Labels {
     const assets = [...first.map((id) => this.#store.get(id)), ...(shown.length <= MANY ? shown : [])];
     const { width: right, height: bottom } = camera;
     const taken: Box[] = [...this.#covered(), { left: right, top: 0, right: right + 1_000, bottom }, { left: -1_000, top: 0, right: 0, bottom }];
+    for (const asset of shown.length <= MANY ? shown : []) taken.push(around(project(camera, at(asset.leg, nowMs))));
     const wanted = new Map<string, boolean>();
     for (const asset of assets) {
       if (!asset || wanted.has(asset.entry.id)) continue;
       const [x, y] = project(camera, at(asset.leg, nowMs));
-      const width = this.#names.get(asset.entry.id)?.width || asset.entry.name.length * 7 + 12;
-      const found = side(x, y, width, taken);
+      const known = this.#names.get(asset.entry.id);
+      const found = side(x, y, known?.width || asset.entry.name.length * 7 + 12, taken, known?.left);
       if (!found && !first.includes(asset.entry.id)) continue;
       if (found) taken.push(found.box);
       wanted.set(asset.entry.id, found?.left ?? false);
@@ -201,6 +203,8 @@ const middle = ({ west, east, north, south }: Group) => ({ x: (west + east) / 2,
 function move(element: HTMLElement, x: number, y: number): void {
   element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
 }
+
+const around = ([x, y]: [number, number]): Box => ({ left: x - MARKER_PX, top: y - MARKER_PX, right: x + MARKER_PX, bottom: y + MARKER_PX });
 
 function visible(camera: Camera, asset: Asset, nowMs: number): boolean {
   const [x, y] = project(camera, at(asset.leg, nowMs));

@@ -1,7 +1,7 @@
 // Small pictures that the map puts on places, drawn here: there is no sprite to fetch. What they say is in their shape;
 // the colour only repeats it.
 
-import type { Map as MapLibre } from 'maplibre-gl';
+import type { AddLayerObject, Map as MapLibre } from 'maplibre-gl';
 import type { Theme } from './style';
 
 const SIZE_PX = 22;
@@ -14,11 +14,12 @@ interface Ink {
   unseen: string;
   stop: string;
   paper: string;
+  dot: string;
 }
 
 const INKS: Record<Theme, Ink> = {
-  light: { in: '#086b50', out: '#b3541e', unsure: '#5c4a00', unseen: '#566172', stop: '#1a4fb4', paper: '#ffffff' },
-  dark: { in: '#3ecf9f', out: '#ff9d68', unsure: '#ffd257', unseen: '#a9b5c3', stop: '#8fbaff', paper: '#10151b' },
+  light: { in: '#086b50', out: '#b3541e', unsure: '#5c4a00', unseen: '#566172', stop: '#1a4fb4', paper: '#ffffff', dot: '#d9d4c9' },
+  dark: { in: '#3ecf9f', out: '#ff9d68', unsure: '#ffd257', unseen: '#a9b5c3', stop: '#8fbaff', paper: '#10151b', dot: '#333d49' },
 };
 
 type Draw = (pen: CanvasRenderingContext2D, ink: Ink) => void;
@@ -72,6 +73,21 @@ const MARKS: Record<string, Draw> = {
   },
 };
 
+/** Land without streets: dots, so that one sees it move and how fast. */
+const GRID = 'grid';
+const MARKS_AND_GRID: Record<string, Draw> = {
+  ...MARKS,
+  [GRID]: (pen, ink) => {
+    pen.fillStyle = ink.dot;
+    pen.fillRect(10, 10, 2, 2);
+  },
+};
+
+/** Beneath the streets, where the base map has some. */
+export function gridLayer(): AddLayerObject {
+  return { id: 'grid', type: 'fill', source: 'world', 'source-layer': 'land', minzoom: 11, paint: { 'fill-pattern': GRID, 'fill-antialias': false } };
+}
+
 function image(draw: Draw, ink: Ink): ImageData {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = SIZE_PX * RATIO;
@@ -85,7 +101,7 @@ function image(draw: Draw, ink: Ink): ImageData {
 
 /** Once the style is there, and again for another theme. */
 export function putMarks(map: MapLibre, theme: Theme): void {
-  for (const [name, draw] of Object.entries(MARKS)) {
+  for (const [name, draw] of Object.entries(MARKS_AND_GRID)) {
     const made = image(draw, INKS[theme]);
     if (map.hasImage(name)) map.updateImage(name, made);
     else map.addImage(name, made, { pixelRatio: RATIO });

@@ -13,7 +13,7 @@ import { draw, extent, lookOf, outline } from './fences';
 import { Findings } from './findings';
 import type { Group } from './groups';
 import { type Box, Labels } from './labels';
-import { putMarks } from './marks';
+import { gridLayer, putMarks } from './marks';
 import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
 import { type Companion, Overlay } from './overlay';
 import type { Basemap, Theme } from './style';
@@ -113,6 +113,7 @@ export class Scene {
     map.once('style.load', () => {
       this.#styled = true;
       putMarks(map, this.#theme);
+      map.addLayer(gridLayer(), this.#options.basemap.streets.length ? 'extent-0' : 'fence-fill');
       this.showFences(this.#fences);
       this.chooseFence(this.#chosen);
     });
