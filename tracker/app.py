@@ -187,6 +187,7 @@ class Server:
         self._stack.push_async_callback(self.filer.stop)
         self.reviser = Reviser(self.database, self.writer)
         await self.reviser.start()
+        self.reviser.on_end(self.failed.set)
         self._stack.push_async_callback(self.reviser.stop)
         await self.dispatcher.start()
         self._stack.push_async_callback(self.dispatcher.stop)

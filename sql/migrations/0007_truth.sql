@@ -232,15 +232,18 @@ BEGIN
     ON CONFLICT (asset, time) DO UPDATE SET changes = excluded.changes, state = excluded.state;
 END $$;
 
--- What came of judging an asset again, beside the events that tell of it: {"batches": [late batches that are done],
+-- What came of judging an asset again, beside the events that tell of it: {"done": [{batch, first_ms, last_ms}] of marks,
 -- "doubts": [{time_ms, lon, lat, flags}], with 0 for none, "from_ms", "until_ms": the span of their fixes,
 -- "visits_gone": [ids], "visits": [{id | null, geofence, version, enter_ms, enter_event, initial, exit_ms | null, exit_event | null}],
--- "checkpoints": [{time_ms, changes, state}], "standing": state | null, "at_end": whether that and "newest" are meant,
+-- "checkpoints": [{time_ms, changes, state}], "read_until": the last batch that was read, "standing": state | null, "at_end": whether that and "newest" are meant,
 -- "newest": the newest trusted fix as columns of `latest`, or null}.
 CREATE FUNCTION record_revision(of_asset int, revision jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM late l USING jsonb_array_elements_text(revision -> 'batches') AS b (batch)
-    WHERE l.asset = of_asset AND l.batch = b.batch::bigint;
+    -- A mark that was made wider meanwhile stays.
+    DELETE FROM late l USING jsonb_to_recordset(revision -> 'done') AS d (batch bigint, first_ms bigint, last_ms bigint)
+    WHERE l.asset = of_asset AND l.batch = d.batch
+      AND l.first_time = 'epoch'::timestamptz + d.first_ms * interval '1 ms'
+      AND l.last_time = 'epoch'::timestamptz + d.last_ms * interval '1 ms';
 
     DELETE FROM visit v USING jsonb_array_elements_text(revision -> 'visits_gone') AS g (id) WHERE v.id = g.id::bigint;
     INSERT INTO visit (id, asset, geofence, geofence_version, enter_time, enter_event, initial, exit_time, exit_event)
@@ -251,6 +254,11 @@ BEGIN
     FROM jsonb_to_recordset(revision -> 'visits') AS v (id bigint, geofence int, version int, enter_ms bigint, enter_event bigint,
                                                         initial boolean, exit_ms bigint, exit_event bigint);
 
+    -- What ingest kept since this was read came of a state that is corrected now.
+    IF (revision ->> 'at_end')::boolean THEN
+        DELETE FROM checkpoint c WHERE c.asset = of_asset AND c.changes > (revision ->> 'read_until')::bigint
+            AND c.time >= 'epoch'::timestamptz + (revision ->> 'from_ms')::bigint * interval '1 ms';
+    END IF;
     INSERT INTO checkpoint (asset, time, changes, state)
     SELECT of_asset, 'epoch'::timestamptz + c.time_ms * interval '1 ms', c.changes, c.state
     FROM jsonb_to_recordset(revision -> 'checkpoints') AS c (time_ms bigint, changes bigint, state jsonb)

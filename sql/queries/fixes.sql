@@ -23,6 +23,22 @@ SELECT coalesce(min(greatest(p.t0 - interval '1 ms', $2)), $3) AS until
 FROM (
     SELECT t0, sum(n) OVER (ORDER BY t0) - n AS before
     FROM (SELECT t0, n FROM piece WHERE asset = $1 AND t0 > $2::timestamptz - interval '24 hours' AND t0 <= $3 AND t1 >= $2
-          ORDER BY t0 LIMIT 5000) AS p
+          ORDER BY t0 LIMIT 5001) AS p
 ) AS p
 WHERE p.before >= $4 AND p.t0 > $2
+
+-- name: any_after
+-- Whether a fix of an asset that sorts after ($2 … $9) was stored before batch $10.
+SELECT EXISTS (
+    SELECT FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy)
+        AS u (asset, time, lon, lat, alt, speed, course, accuracy)
+    WHERE j.bucket = ($1::int & 15)::smallint AND j.t1 >= $2::timestamptz AND j.batch < $10::bigint AND u.asset = $1::int
+      AND (u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, j.batch)
+          > ($2::timestamptz, $3::int, $4::int, $5::int, $6::int, $7::int, $8::int, $9::bigint)
+) OR EXISTS (
+    SELECT FROM piece p CROSS JOIN LATERAL unnest(p.batch, p.time, p.lon, p.lat, p.alt, p.speed, p.course, p.accuracy)
+        AS u (batch, time, lon, lat, alt, speed, course, accuracy)
+    WHERE p.asset = $1::int AND p.t1 >= $2::timestamptz AND p.t0 > $2::timestamptz - interval '24 hours' AND u.batch < $10::bigint
+      AND (u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.batch)
+          > ($2::timestamptz, $3::int, $4::int, $5::int, $6::int, $7::int, $8::int, $9::bigint)
+)

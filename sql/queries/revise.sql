@@ -72,3 +72,7 @@ SET first_time = least(late.first_time, excluded.first_time), last_time = greate
 
 -- name: forget_late
 DELETE FROM late WHERE asset = $1
+
+-- name: place_events
+-- Events that changes brought about name the last batch before the change.
+UPDATE event e SET batch = p.batch FROM unnest($1::bigint[], $2::bigint[]) AS p (id, batch) WHERE e.id = p.id

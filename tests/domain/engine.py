@@ -1,4 +1,6 @@
-"""The engine and the reference side by side: worlds as the engine takes them, and what it tells as the reference does."""
+"""The engine and the reference side by side: worlds as the engine takes them, and what it tells as the reference
+does.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -41,6 +41,8 @@ class Rule:
 
     def judge(self, batch: list[Mark]) -> list[Crossing]:
         found = []
+        # What is not after the newest is seen, though it decides nothing at once.
+        behind, known = set(), dict(self.newest)
         for quality in QUALITIES:
             for asset in sorted({mark.asset for mark in batch}):
                 mine = [mark for mark in batch if mark.asset == asset and (quality == "all" or mark.flags == 0)]
@@ -49,6 +51,9 @@ class Rule:
                     if newest is None or mark.key > newest:
                         self.newest[quality, asset] = mark.key
                         found += self.cross(mark, quality)
+                    elif (quality, asset) in known and mark.key <= known[quality, asset]:
+                        behind |= {(each.id, asset) for each in self.fences.values() if each.quality == quality}
+        self.seen |= behind
         return found
 
     def cross(self, mark: Mark, quality: str) -> list[Crossing]:

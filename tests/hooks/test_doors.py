@@ -15,10 +15,11 @@ from aiohttp.typedefs import Handler
 from tests.hooks.outbox import Outbox
 from tests.hooks.receiver import Receiver
 from tracker.access.roles import CALLER, ROLE_MARK, Caller, Kind, Role
-from tracker.doors.hooks import EVENT_TYPES, HOOK_DISPATCHER, routes
+from tracker.doors.hooks import HOOK_DISPATCHER, routes
 from tracker.doors.keys import DATABASE
 from tracker.doors.problems import problems_middleware
 from tracker.hooks.dispatcher import Dispatcher
+from tracker.pipeline.record import EVENT_TYPES
 from tracker.store.database import Database
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.domain import scenes
 from tests.domain.scenes import Mark, box, columns, contains, judge
-from tests.domain.test_presence import Crossing, Rule, order
+from tests.domain.test_presence import QUALITIES, Crossing, Rule, order
 from tests.store.batches import clear, cursors_of, make_fleet, store_settings
 from tests.store.test_snapshot import assert_same
 from tracker.domain.fleet import Asset, Fleet
@@ -72,6 +72,9 @@ class Town:
         self.is_exact = True  # as long as no quality was changed: what was seen then is told by batches only
 
     async def batch(self, marks: Sequence[Mark]) -> list[Told]:
+        """What comes in order; what is late or a repeat is told by judging again, which has its own tests."""
+        newest = self.rule.newest
+        marks = [each for each in marks if all(each.key > newest.get((q, each.asset), each.key[:0]) for q in QUALITIES)]
         writer, made = self.writer, columns(list(marks))
         writer.batch += 1
         writer.presence.reserve(max((mark.asset for mark in marks), default=0))

@@ -115,7 +115,7 @@ async def test_what_is_read_is_what_was_known(
         assert_same(running.presence.trusted, snapshot.presence.trusted)
         assert_same(running.presence.every, snapshot.presence.every)
         made_for = max((each.since_batch for each in running.fences.values()), default=0)
-        assert (snapshot.batch, snapshot.event) == (max(running.number, made_for - 1), running.event)
+        assert (snapshot.batch, snapshot.event) == (max(running.number, made_for), running.event)
         assert [each.fence for each in snapshot.fences] == list(running.fences.values())
         unfiled = await running.connection.fetchval("SELECT max(batch) FROM journal WHERE stream <> '{}'")
         assert snapshot.streams == ({} if unfiled is None else {1: unfiled})
@@ -155,7 +155,7 @@ async def test_a_changed_geofence_keeps_the_batch_of_its_first_version(running: 
     await connection.execute(sql("update_geofence"), 1, 2, "new", [], {})
     snapshot = await load(connection)
     assert [each.fence for each in snapshot.fences] == [Geofence(1, 2, "new", Circle(5, 5, 7), "all", 4)]
-    assert snapshot.batch == 8, "the version judges from batch 9 on, which may never have come to be"
+    assert snapshot.batch == 9, "the version judges from batch 9 on, which may never have come to be"
 
 
 async def test_a_deleted_geofence_is_gone_and_so_is_who_was_in_it(running: Running) -> None:

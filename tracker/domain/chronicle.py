@@ -25,16 +25,27 @@ class Chronicle:
         self._absences: set[int] = set()  # geofences of which an earlier version noticed absence
         self._made: list[int] | None = None
         for version in versions:
-            self.put(version)
+            self._versions.setdefault(version.fence.id, []).append(version)
+        for mine in self._versions.values():
+            mine.sort(key=lambda each: each.from_batch)
+            self._mark_ruled(mine)
 
     def put(self, version: Version) -> None:
         """A new version, which is in force from its batch on; versions of one geofence come in any order."""
         mine = self._versions.setdefault(version.fence.id, [])
         mine.append(version)
         mine.sort(key=lambda each: each.from_batch)
-        if any(each.fence.ruled for each in mine):
-            mine[:] = [Version(each.from_batch, replace(each.fence, once_ruled=True)) for each in mine]
+        self._mark_ruled(mine)
         self._earlier = self._made = None
+
+    @staticmethod
+    def _mark_ruled(mine: list[Version]) -> None:
+        """What has options in one version is known as entries in all."""
+        if any(each.fence.ruled for each in mine):
+            mine[:] = [
+                each if each.fence.once_ruled else Version(each.from_batch, replace(each.fence, once_ruled=True))
+                for each in mine
+            ]
 
     def remove(self, fence_id: int) -> None:
         self._versions.pop(fence_id, None)
@@ -58,7 +69,9 @@ class Chronicle:
         return next(each.fence for each in self._versions[fence_id] if each.fence.version == version)
 
     def classified(self, state: AssetState) -> AssetState:
-        """A state for comparison: as it is known, and of the batches no more than how many geofences were made before."""
+        """A state for comparison: as it is known, and of the batches no more than how many geofences were made
+        before.
+        """
 
         def counted(sight: SightState) -> SightState:
             newest = sight.newest

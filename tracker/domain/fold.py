@@ -54,6 +54,7 @@ class Fact(NamedTuple):
     initial: bool
     cause: str | None
     crossed: Crossed | None
+    change: int | None = None  # that brought it about: the first batch that it judges
 
 
 class _Told(NamedTuple):
@@ -118,7 +119,7 @@ class Fold:
         doubt = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
         found: list[_Told] = []
-        for group in self._groups(self._relevant(columns), batch, turnings):
+        for group in self._groups(self.relevant(columns), batch, turnings):
             found += self._judge(group, columns, batch, trusted)
         for sight, rows in zip(self._presence.sights, (np.flatnonzero(trusted), np.arange(len(columns))), strict=True):
             _move_on(sight, columns, batch, rows)
@@ -145,7 +146,7 @@ class Fold:
         doubt[own] = doubt[own[first]] if len(own) else doubt[own]
         return doubt
 
-    def _relevant(self, columns: Columns) -> list[int]:
+    def relevant(self, columns: Columns) -> list[int]:
         """The geofences that this stretch may concern, whatever their version."""
         state = self.state
         sights = (state.trusted, state.every)
@@ -155,6 +156,14 @@ class Fold:
                 lon, lat = np.r_[sight.newest.lon / DEGREE, lon], np.r_[sight.newest.lat / DEGREE, lat]
         known = {fence for sight in sights for table in (sight.inside, sight.entries) for fence in table}
         return sorted(known | self.chronicle.near(lon, lat))
+
+    def changes(self, columns: Columns) -> set[tuple[int, int]]:
+        """The changes that this stretch may concern: geofence (0: the asset's tags) and batch."""
+        relevant = self.relevant(columns)
+        found = {(n, each.from_batch) for n in relevant for each in self.chronicle.versions(n)[1:]}
+        if not set(relevant).isdisjoint(self.chronicle.with_filter()):
+            found |= {(0, each.from_batch) for each in self.tags[1:]}
+        return found
 
     def _groups(self, relevant: list[int], batch: Ints, turnings: Sequence[Turning]) -> list[_Group]:
         """The geofences by which of the fixes they see."""
@@ -267,7 +276,7 @@ class Fold:
         """Judge what came in one batch as it was judged then: what is late decides nothing. Returns the doubts."""
         self.begin(self.state)
         columns = columns.as_asset(_IT)
-        index = self.chronicle.at(self._relevant(columns), batch)
+        index = self.chronicle.at(self.relevant(columns), batch)
         found = judge(
             self._presence,
             index,
@@ -295,7 +304,7 @@ class Fold:
                 continue
             for each in turned(presence, old, new, _ONLY, self._matches(turning.batch), cause):
                 if each.kind is not None:
-                    found.append(_turned_told(each))
+                    found.append(_turned_told(each, turning.batch))
                 each.apply(presence)
         return found
 
@@ -378,13 +387,13 @@ def _told(columns: Columns, row: int, fence: Geofence, each: Emission) -> _Told:
     return _Told((*fact[2:5], 0, fact.kind, fence.id), fact)
 
 
-def _turned_told(each: Turned) -> _Told:
-    fact = _fact_of(each)
+def _turned_told(each: Turned, batch: int) -> _Told:
+    fact = _fact_of(each, batch)
     return _Told((*fact[2:5], 1, fact.kind, fact.fence.id), fact)
 
 
-def _fact_of(each: Turned) -> Fact:
+def _fact_of(each: Turned, batch: int) -> Fact:
     fix = each.fix
     assert each.kind is not None
     assert fix is not None
-    return Fact(each.kind, each.fence, fix.time_ms, fix.lon, fix.lat, None, False, each.cause, None)
+    return Fact(each.kind, each.fence, fix.time_ms, fix.lon, fix.lat, None, False, each.cause, None, batch)

@@ -6,7 +6,7 @@ Pure. Transitions are compared geofence by geofence, in the order of the asset's
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from tracker.domain.fold import Fact
@@ -67,16 +67,20 @@ def compare(old: Iterable[Standing], new: Iterable[Fact]) -> tuple[list[Differen
 
 
 def _matched(old: Sequence[Standing], new: Sequence[Fact]) -> tuple[list[Outcome], list[Difference]]:
-    by_content = {_of_standing(each): each for each in old}
+    by_content = defaultdict[tuple[object, ...], list[Standing]](list)
+    for each in old:
+        by_content[_of_standing(each)].append(each)
     same: list[Outcome] = []
     left: list[Fact] = []
     for fact in new:
-        equal = by_content.pop(_of_fact(fact), None)
-        if equal is None:
-            left.append(fact)
+        equal = by_content[_of_fact(fact)]
+        if equal:
+            same.append(Outcome(fact, equal.pop(0)))
         else:
-            same.append(Outcome(fact, equal))
-    lost = sorted(by_content.values(), key=lambda each: (each.time_ms, each.lon, each.lat, each.id))
+            left.append(fact)
+    lost = sorted(
+        chain.from_iterable(by_content.values()), key=lambda each: (each.time_ms, each.lon, each.lat, each.id)
+    )
     return same, [Difference(*pair) for pair in zip_longest(lost, left)]
 
 
@@ -138,7 +142,8 @@ def visits(
         entered_ms: of the visit under way at its beginning, if there is one.
         at_end: whether nothing was judged after the stretch; else whoever is inside then leaves as it was told.
     """
-    under_way = next((v for v in before if v.enter_event not in replaced and v.enter_ms == entered_ms), None)
+    known_before = (v for v in reversed(before) if v.enter_event not in replaced and v.enter_ms == entered_ms)
+    under_way = next(known_before, None)
     mine = [v for v in before if v.enter_event in replaced or v is under_way]
     spanning = None if at_end else next((v for v in mine if v.exit_event not in replaced), None)
     left = (None, None) if spanning is None else (spanning.exit_ms, spanning.exit_event)

@@ -105,7 +105,7 @@ async def judge_again(writer: Writer, asset: int, from_ms: int) -> None:
     async def step(writer: Writer) -> None:
         with translated():
             await writer.journal.connection.execute(
-                sql("mark_late"), asset, writer.batch, to_datetime(from_ms), to_datetime(_LAST_MS)
+                sql("mark_late"), asset, writer.committed, to_datetime(from_ms), to_datetime(_LAST_MS)
             )
         writer.late.add(asset)
 

@@ -96,7 +96,7 @@ async def settle(writer: Writer, found: Sequence[Turned], recorded_ms: int, judg
         judged_from: the first batch that the change judges; with `fence` it names the places of the change.
     """
     told = writer.tell([happening_of(each) for each in found if each.kind is not None], recorded_ms)
-    await writer.journal.record(recorded_ms, told.rows)
+    await writer.journal.record(recorded_ms, told.rows, judged_from - 1)
     places = [
         {"asset": each.asset, **asdict(fix)}
         for each in found
@@ -110,6 +110,7 @@ def settled(writer: Writer, found: Sequence[Turned], told: Record) -> None:
     """The change is durable."""
     for each in found:
         each.apply(writer.presence)
+    writer.batch += 1  # two changes have two places, also when nothing comes between them
     writer.told(told)
 
 

@@ -7,6 +7,8 @@ are the truth: whatever is lost on the way is done again. An asset with a month 
 
 import asyncio
 import logging
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import Mask
 from tracker.domain.fix import OLDEST_MS
 from tracker.domain.fold import Fact, Fold, FullKey, Turning, key_of, keys_of
-from tracker.domain.presence import ENTER, EXIT, AssetState, LastFix
+from tracker.domain.presence import ENTER, EXIT, AssetState, Key, LastFix
 from tracker.domain.revision import Difference, Standing, Turn, Visit, compare, visits
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED
 from tracker.errors import TrackerError
@@ -56,10 +58,11 @@ class _Revision:
     begin_changes: int
     end: Checkpoint | None = None
     waiting: list[Turning] = field(default_factory=list)
+    placed: set[tuple[int, int]] = field(default_factory=set)  # changes whose places are known: geofence, batch
     from_ms: int = OLDEST_MS
     until_ms: int = OLDEST_MS
     turned: set[tuple[int, int]] = field(default_factory=set)  # changes that are in the state: geofence, batch
-    doubts: list[dict[str, int]] = field(default_factory=list)
+    doubts: dict[Key, int] = field(default_factory=dict)  # those that changed
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     fixes: int = 0
 
@@ -72,6 +75,7 @@ class Reviser:
         self._writer = writer
         self._beside: dict[int, asyncio.Task[_Revision | None]] = {}
         self._applying: set[int] = set()
+        self._last = 0  # the asset that had its turn last
         self._again: set[int] = set()  # late again while they are judged
         self._task: asyncio.Task[None] | None = None
         self.revised = 0  # assets, since the start
@@ -80,6 +84,11 @@ class Reviser:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="reviser")
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Told when the reviser ends without having been asked to: late fixes would decide nothing any more."""
+        assert self._task is not None
+        self._task.add_done_callback(lambda task: None if task.cancelled() else _report_end(task, callback))
 
     async def stop(self) -> None:
         """What is under way is lost and done again at the next start."""
@@ -106,9 +115,11 @@ class Reviser:
     async def _turn(self) -> None:
         """Judge some assets again, and apply what is ready. What fails is late again."""
         late, found = self._writer.late, list[_Revision]()
-        chosen = sorted(late)[:ASSETS_AT_ONCE]
+        chosen = self._next(late)
         try:
             for asset in chosen:
+                if any(each.asset == asset for each in found):
+                    continue  # what it found while others were judged is applied first
                 late.discard(asset)
                 found += await self._judged(asset)
             found += await self._ready()
@@ -121,6 +132,14 @@ class Reviser:
             await asyncio.sleep(EVERY_S)
         finally:
             self._applying = set()
+
+    def _next(self, late: set[int]) -> list[int]:
+        """Some of the late assets, going round: one that is late all the time keeps nobody waiting."""
+        waiting = sorted(late)
+        place = bisect_right(waiting, self._last)
+        chosen = (waiting[place:] + waiting[:place])[:ASSETS_AT_ONCE]
+        self._last = chosen[-1] if chosen else self._last
+        return chosen
 
     async def _judged(self, asset: int) -> list[_Revision]:
         """What was found of an asset; nothing yet, if it takes long."""
@@ -138,7 +157,7 @@ class Reviser:
 
     async def _ready(self) -> list[_Revision]:
         """What those that are done have found."""
-        found = []
+        found: list[_Revision] = []
         for asset, task in [(asset, task) for asset, task in self._beside.items() if task.done()]:
             del self._beside[asset]
             if asset in self._again:
@@ -147,7 +166,7 @@ class Reviser:
             try:
                 revision_ = task.result()
             except TrackerError:
-                self._writer.late.add(asset)
+                self._writer.late.update([asset, *(each.asset for each in found)])
                 raise
             if revision_ is not None:
                 found.append(revision_)
@@ -163,6 +182,9 @@ class Reviser:
             waiting = await revision.late(connection, asset, batch)
             if not waiting:
                 return None
+            if asset not in writer.fleet.assets:
+                await connection.execute(sql("forget_late"), asset)  # it was deleted, and its visits are final
+                return None
             start = await revision.checkpoint_before(connection, asset, waiting[0].span[0])
             known = writer.fleet.assets.get(asset)
             tags = await revision.tags(connection, asset, known.tags if known is not None else frozenset())
@@ -171,10 +193,13 @@ class Reviser:
             begin = key_of(fold.state.every.newest)
             found = _Revision(asset, batch, [], fold, fold.state, begin, start.changes if start is not None else -1)
             found.from_ms = begin[0] if begin is not None else OLDEST_MS
+            turnings = await revision.turnings(connection, asset, OLDEST_MS)
+            found.placed = {(each.geofence, each.batch) for each in turnings}
             found.waiting = [
                 each
-                for each in await revision.turnings(connection, asset, found.from_ms)
-                if begin is None or each.key > begin or (each.key == begin and each.batch > found.begin_changes)
+                for each in turnings
+                if each.batch <= batch
+                and (begin is None or each.key > begin or (each.key == begin and each.batch > found.begin_changes))
             ]
         await self._go_on(found, waiting)
         return found
@@ -191,9 +216,9 @@ class Reviser:
             self._turn_until(found, _key(following), following.changes)
             chronicle = found.fold.chronicle
             agrees = chronicle.classified(found.fold.state) == chronicle.classified(following.state)
-            if agrees and not any(each.span[0] <= following.time_ms < each.span[1] for each in waiting):
+            if agrees and not any(each.span[0] <= following.time_ms <= each.span[1] for each in waiting):
                 found.end, found.until_ms = following, following.time_ms
-                found.done = [each for each in waiting if each.span[1] <= following.time_ms]
+                found.done = [each for each in waiting if each.span[1] < following.time_ms]
                 if len(found.done) < len(waiting):
                     self._writer.late.add(found.asset)
                 return
@@ -213,13 +238,31 @@ class Reviser:
             for part in range(0, len(stored), CHECKPOINT_EVERY):
                 if part:
                     self._keep(found)
-                self._judge(found, stored.take(slice(part, part + CHECKPOINT_EVERY)))
+                these = stored.take(slice(part, part + CHECKPOINT_EVERY))
+                await self._place(found, these)
+                self._judge(found, these)
                 await asyncio.sleep(0)
             if until_ms >= end_ms:
                 return
             position_ms = until_ms + 1
             if len(stored) >= CHECKPOINT_EVERY:
                 self._keep(found)
+
+    async def _place(self, found: _Revision, stored: Stored) -> None:
+        """The places among these fixes, and right before them, of changes that had none yet: when they were made the
+        asset was nowhere near.
+        """
+        newest = key_of(found.fold.state.every.newest)
+        keys = ([] if newest is None else [newest]) + keys_of(stored.columns, stored.batch)
+        for geofence, batch in sorted(found.fold.changes(stored.columns) - found.placed):
+            before = [key for key in keys if key[-1] < batch]
+            if not before or (before[-1] == found.begin and batch <= found.begin_changes):
+                continue
+            async with self._database.connection() as connection:
+                if await fixes.any_after(connection, found.asset, before[-1], batch):
+                    continue
+            found.placed.add((geofence, batch))
+            found.waiting = sorted([*found.waiting, Turning(before[-1], batch, geofence)])
 
     async def _next_checkpoint(self, asset: int, position: FullKey | None, position_ms: int) -> Checkpoint | None:
         async with self._database.connection() as connection:
@@ -266,7 +309,7 @@ class Reviser:
             each for each in found if each.fold.chronicle is not writer.chronicle
         ]  # the writer began anew meanwhile
         writer.late.update(each.asset for each in lost)
-        found = [each for each in found if each not in lost]
+        found = [each for each in found if each not in lost and each.asset in writer.fleet.assets]
         after: list[_Applied] = []
         told: list[Happening] = []
         for each in found:
@@ -282,6 +325,7 @@ class Reviser:
                 await writer.journal.record(recorded_ms, record.rows)
                 for applied in after:
                     number = await self._write(connection, applied, number)
+                await connection.execute(sql("place_events"), *_changes(after, writer.event))
         self._settle(writer, after, record)
 
     def _settle(self, writer: Writer, after: "list[_Applied]", record: Record) -> None:
@@ -346,8 +390,12 @@ class Reviser:
         gone, made = _visits(applied, numbers)
         at_end = found.end is None
         document = {
-            "batches": [each.batch for each in found.done],
-            "doubts": found.doubts,
+            "done": [{"batch": each.batch, "first_ms": each.span[0], "last_ms": each.span[1]} for each in found.done],
+            "read_until": found.batch,
+            "doubts": [
+                {"time_ms": time_ms, "lon": lon, "lat": lat, "flags": flags}
+                for (time_ms, lon, lat), flags in found.doubts.items()
+            ],
             "from_ms": found.from_ms,
             "until_ms": found.until_ms,
             "visits_gone": gone,
@@ -375,17 +423,17 @@ class _Applied:
     newest: dict[str, Any] | None = None
 
 
+def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:
+    log.critical("action=reviser_ended", exc_info=task.exception())
+    callback()
+
+
 def _doubt(found: _Revision, stored: Stored, doubt: NDArray[np.int16]) -> None:
-    """Remember which doubts of these fixes change."""
-    for row in np.flatnonzero(doubt != stored.doubt).tolist():
-        found.doubts.append(
-            {
-                "time_ms": int(stored.columns.time_ms[row]),
-                "lon": int(stored.columns.lon[row]),
-                "lat": int(stored.columns.lat[row]),
-                "flags": int(doubt[row]),
-            }
-        )
+    """Remember which doubts of these fixes change; those that have flags of their own share a place with others."""
+    columns = stored.columns
+    for row in np.flatnonzero((doubt != stored.doubt) & (columns.flags == 0)).tolist():
+        key = int(columns.time_ms[row]), int(columns.lon[row]), int(columns.lat[row])
+        found.doubts[key] = int(doubt[row])
 
 
 def _live(found: _Revision, stored: Stored) -> Mask:
@@ -428,14 +476,19 @@ def _within(each: Standing, batch: int | None, found: _Revision) -> bool:
     key, turned = (each.time_ms, each.lon, each.lat), each.cause in TURNED
     if found.begin is not None:
         begin = found.begin[:3]
-        if key < begin or (key == begin and not (turned and (batch or 0) > found.begin_changes)):
+        if key < begin or (key == begin and not (turned and _change(batch) > found.begin_changes)):
             return False
     if found.end is not None:
         end = _key(found.end)
         assert end is not None
-        if key > end[:3] or (key == end[:3] and turned and (batch or 0) > found.end.changes):
+        if key > end[:3] or (key == end[:3] and turned and _change(batch) > found.end.changes):
             return False
     return True
+
+
+def _change(batch: int | None) -> int:
+    """The batch of a change: its events name the last one before it."""
+    return 0 if batch is None else batch + 1
 
 
 def _fence_of(each: Difference) -> int:
@@ -480,6 +533,13 @@ def _happening(writer: Writer, asset: int, each: Difference) -> Happening:
         status="retracted",
         revises=old.id,
     )
+
+
+def _changes(after: "list[_Applied]", number: int) -> tuple[list[int], list[int]]:
+    """Of the events that changes brought about: their numbers, and the last batch before each change."""
+    told = enumerate((each.fact for applied in after for each in applied.differences), number + 1)
+    found = [(event, fact.change - 1) for event, fact in told if fact is not None and fact.change is not None]
+    return [event for event, _ in found], [batch for _, batch in found]
 
 
 def _visits(applied: _Applied, numbers: list[int]) -> tuple[list[int], list[Visit]]:

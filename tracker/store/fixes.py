@@ -92,6 +92,16 @@ async def until(connection: Connection, asset: int, from_ms: int, to_ms_: int, f
     return to_ms(found)
 
 
+async def any_after(connection: Connection, asset: int, place: tuple[int, ...], before_batch: int) -> bool:
+    """Whether fixes that stand after a place in event order were stored before a batch.
+
+    Args:
+        place: time_ms, lon, lat, alt, speed, course, accuracy, batch.
+    """
+    with translated():
+        return bool(await connection.fetchval(sql("any_after"), asset, to_datetime(place[0]), *place[1:], before_batch))
+
+
 def _stored(asset: int, data: bytes) -> Stored:
     rows = np.frombuffer(data[_HEAD_BYTES:-_TAIL_BYTES], _ROW)
     time_us = rows["time_us"].astype(np.int64)

@@ -211,10 +211,12 @@ class Journal:
                     if rejects:
                         await self.connection.execute(sql("record_rejects"), *zip(*rejects, strict=True), recorded_ms)
 
-    async def record(self, recorded_ms: int, events: EventRows) -> None:
-        """Events that no batch brought about, within the caller's transaction."""
+    async def record(self, recorded_ms: int, events: EventRows, after_batch: int | None = None) -> None:
+        """Events that no batch brought about, within the caller's transaction; those of a change name the last batch
+        before it.
+        """
         if events:
-            await self._record(recorded_ms, None, events)
+            await self._record(recorded_ms, after_batch, events)
 
     async def record_findings(self, findings: Findings) -> None:
         """States that no batch brought about, within the caller's transaction."""
