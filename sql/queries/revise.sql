@@ -19,12 +19,14 @@ ORDER BY time, lon, lat, alt, speed, course, accuracy, stored, batch
 SELECT from_batch, tags FROM asset_tags WHERE asset = $1 ORDER BY from_batch
 
 -- name: standing_events
--- The events about geofences that stand for an asset in a span of time: those that no later one revises or retracts. In the order of
--- its fixes.
+-- The events about geofences that stand for an asset: those of fixes in a span of time, and those that changes after the batches $4
+-- brought about, wherever their place is. What a later one revises or retracts stands no more. In the order of its fixes.
 SELECT e.id, e.type, e.geofence, e.geofence_version, e.device, e.batch, e.fix_time, e.lon, e.lat, e.initial, e.cause, e.crossed_at,
        e.crossed_lon, e.crossed_lat
 FROM event e
-WHERE e.asset = $1 AND e.fix_time BETWEEN $2 AND $3 AND e.geofence IS NOT NULL AND e.status <> 'retracted'
+WHERE e.asset = $1 AND e.geofence IS NOT NULL AND e.status <> 'retracted'
+  AND CASE WHEN e.cause IN ('fence_changed', 'asset_changed') THEN e.batch = ANY ($4::bigint[])
+           ELSE e.fix_time BETWEEN $2 AND $3 END
   AND NOT EXISTS (SELECT FROM event r WHERE r.revises = e.id)
 ORDER BY e.fix_time, e.lon, e.lat, e.id
 

@@ -41,6 +41,7 @@ PATIENCE_S: Final = 0.2  # an asset that takes longer goes on beside the others
 MAX_BESIDE: Final = 4  # as many: over it, the next ones wait
 WINDOW_FIXES: Final = 5_000  # read at once
 TURNED: Final = (FENCE_CHANGED, ASSET_CHANGED)
+ASSET: Final = 0  # stands for the geofence of a change of an asset's tags
 
 
 @dataclass(slots=True)
@@ -256,7 +257,7 @@ class Reviser:
         keys = ([] if newest is None else [newest]) + keys_of(stored.columns, stored.batch)
         for geofence, batch in sorted(found.fold.changes(stored.columns) - found.placed):
             before = [key for key in keys if key[-1] < batch]
-            if not before or (before[-1] == found.begin and batch <= found.begin_changes):
+            if not before or batch > found.batch or (before[-1] == found.begin and batch <= found.begin_changes):
                 continue
             async with self._database.connection() as connection:
                 if await fixes.any_after(connection, found.asset, before[-1], batch):
@@ -345,21 +346,30 @@ class Reviser:
         trusted = found.fold.state.trusted.newest
         from_ms = OLDEST_MS if trusted is None else trusted.time_ms
         stored = await fixes.read(connection, found.asset, from_ms, LAST_MS, after_batch=found.batch)
-        changes = await revision.turnings(connection, found.asset, OLDEST_MS)
-        changes = sorted((each for each in changes if each.batch > found.batch), key=lambda each: each.batch)
         self._turn_until(found, None, writer.batch)
-        changes = [each for each in changes if (each.geofence, each.batch) not in found.turned]
+        known = writer.fleet.assets[found.asset]
+        found.fold.tags = await revision.tags(connection, found.asset, known.tags)
+        changes = sorted((b, g) for g, b in found.fold.changes(stored.columns) if b > found.batch)
         for batch in np.unique(stored.batch).tolist():
-            while changes and changes[0].batch <= batch:
-                found.fold.turn(changes.pop(0))
+            while changes and changes[0][0] <= batch:
+                self._turn_now(found, *changes.pop(0))
             part = stored.take(stored.batch == batch)
             _doubt(found, part, np.where(_live(found, part), found.fold.live(part.columns, batch), part.doubt))
         for each in changes:
-            found.fold.turn(each)
+            self._turn_now(found, *each)
+
+    @staticmethod
+    def _turn_now(found: _Revision, batch: int, geofence: int) -> None:
+        """A change right after what is judged so far."""
+        key = key_of(found.fold.state.every.newest)
+        if key is not None:
+            found.fold.turn(Turning(key, batch, geofence))
+            found.turned.add((geofence, batch))
 
     async def _compared(self, connection: Connection, writer: Writer, found: _Revision) -> "_Applied":
         span = (found.from_ms, found.until_ms)
-        rows = await revision.standing_events(connection, found.asset, span, KINDS)
+        changes = {batch for _, batch in found.turned}
+        rows = await revision.standing_events(connection, found.asset, span, changes, KINDS)
         old = [each for each, batch in rows if _within(each, batch, found) and writer.chronicle.current(each.fence)]
         facts = [fact for fact in found.fold.facts if writer.chronicle.current(fact.fence.id) is not None]
         differences, same = compare(old, facts)
@@ -367,6 +377,7 @@ class Reviser:
         applied.happenings = [_happening(writer, found.asset, each) for each in differences]
         applied.kept = [(each.fact, each.old.id) for each in same if each.old is not None]
         concerned = sorted({_fence_of(each) for each in differences})
+        span = min([span[0], *(fact.time_ms for fact in facts), *(each.time_ms for each in old)]), span[1]
         applied.before = await revision.visits(connection, found.asset, concerned, span) if concerned else []
         applied.fences = concerned
         if found.end is None:
@@ -472,23 +483,13 @@ def _between(stored: Stored, after: FullKey | None, until: FullKey | None, batch
 
 
 def _within(each: Standing, batch: int | None, found: _Revision) -> bool:
-    """Whether an event has its place in the stretch."""
-    key, turned = (each.time_ms, each.lon, each.lat), each.cause in TURNED
-    if found.begin is not None:
-        begin = found.begin[:3]
-        if key < begin or (key == begin and not (turned and _change(batch) > found.begin_changes)):
-            return False
-    if found.end is not None:
-        end = _key(found.end)
-        assert end is not None
-        if key > end[:3] or (key == end[:3] and turned and _change(batch) > found.end.changes):
-            return False
-    return True
-
-
-def _change(batch: int | None) -> int:
-    """The batch of a change: its events name the last one before it."""
-    return 0 if batch is None else batch + 1
+    """Whether an event has its place in the stretch. Those of changes name the last batch before the change."""
+    if each.cause in TURNED:
+        change = 0 if batch is None else batch + 1
+        return (each.fence if each.cause == FENCE_CHANGED else ASSET, change) in found.turned
+    key = each.time_ms, each.lon, each.lat
+    end = _key(found.end)
+    return (found.begin is None or key > found.begin[:3]) and (end is None or key <= end[:3])
 
 
 def _fence_of(each: Difference) -> int:

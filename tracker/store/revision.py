@@ -81,11 +81,13 @@ async def tags(connection: Connection, asset: int, now: frozenset[str]) -> list[
 
 
 async def standing_events(
-    connection: Connection, asset: int, span: Span, kinds: dict[str, int]
+    connection: Connection, asset: int, span: Span, changes: set[int], kinds: dict[str, int]
 ) -> list[tuple[Standing, Any]]:
-    """The events that stand in a span of time, each with the batch that it was recorded with, by the asset's fixes."""
+    """The events of fixes in a span of time, and of changes by the first batch that each judges, that stand: each with
+    the batch that it was recorded with, by the asset's fixes.
+    """
     with translated():
-        rows = await connection.fetch(sql("standing_events"), asset, *map(to_datetime, span))
+        rows = await connection.fetch(sql("standing_events"), asset, *map(to_datetime, span), [each - 1 for each in changes])
     return [(_standing(row, kinds), row["batch"]) for row in rows]
 
 
