@@ -197,13 +197,17 @@ class Fold:
         rows = rows[self._unseen(group, columns, rows, takes_all[rows])]
         changes = sorted({*self.chronicle.changed_at(group.fences), *(each.from_batch for each in self.tags)})
         epoch = np.searchsorted(changes, batch[rows], side="right")
-        trails = [_Trail(columns, batch, np.flatnonzero(trusted)), _Trail(columns, batch, np.arange(len(columns)))]
+        trails = [
+            _Trail(columns, batch, mine, sight.newest)
+            for mine, sight in zip(
+                (np.flatnonzero(trusted), np.arange(len(columns))), self._presence.sights, strict=True
+            )
+        ]
         found: list[_Told] = []
         start = 0
         for end, due in _cuts(columns, batch, rows, epoch, group.turnings):
             if end > start:
-                every = bool(takes_all[rows[start]])
-                steps = trails[every].steps(rows[start:end], self._presence.sights[every].newest)
+                steps = trails[bool(takes_all[rows[start]])].steps(rows[start:end])
                 found += self._see(own.trusted, group, columns, batch, rows[start:end], steps)
             start = end
             for turning in due:
@@ -314,23 +318,24 @@ class Fold:
 
 
 class _Trail:
-    """The fixes of a stretch in one quality, as the ones before others."""
+    """The fixes of a stretch in one quality, as the ones before others. newest: before the stretch."""
 
-    def __init__(self, columns: Columns, batch: Ints, rows: Ints) -> None:
-        self._columns, self._batch = columns, batch
+    def __init__(self, columns: Columns, batch: Ints, rows: Ints, newest: Newest) -> None:
+        self._columns, self._batch, self._newest = columns, batch, newest
         self._places = np.cumsum(~equal_to_previous(columns, np.arange(len(columns))))  # equal ones share a number
         first = ~equal_to_previous(columns, rows)
+        first &= newest.precedes(columns.asset[rows], *_place(columns, rows))  # a repeat of it is no other
         self._rows, self._first, self._highest = rows, rows[first], np.maximum.accumulate(batch[rows])
 
-    def steps(self, rows: Ints, newest: Newest) -> Steps:
-        """Some of the rows; newest: before the stretch."""
+    def steps(self, rows: Ints) -> Steps:
+        """Some of the rows."""
         place = self._places[rows]
         before = np.searchsorted(self._places[self._first], place) - 1
         previous = np.where(before < 0, -1, np.append(self._first, -1)[before])
         seen = np.searchsorted(self._places[self._rows], place) - 1
         highest = np.where(seen < 0, -1, np.append(self._highest, -1)[seen])
-        seen_before = np.maximum(highest, newest.seen[_IT])
-        return steps_after(self._columns, rows, newest, self._batch, previous, seen_before)
+        seen_before = np.maximum(highest, self._newest.seen[_IT])
+        return steps_after(self._columns, rows, self._newest, self._batch, previous, seen_before)
 
     def last(self, key: FullKey) -> LastFix | None:
         """The newest fix up to a place, of those equal in time and place the first; None: it was before the stretch."""
