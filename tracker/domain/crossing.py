@@ -495,7 +495,7 @@ def _schedule_turns(
         held[known] = schedule.holds(before[known])
         for i, time_ms, before_ms, is_known in _rows(~holds & ~follows[mine], mine, now, before, known):
             yield i, _instant(_ended(schedule, before_ms, time_ms) if is_known else None)
-        for i, time_ms, _, _ in _rows(holds & ~held, mine, now, before, known):
+        for i, time_ms, _, _ in _rows((says[mine] == IN) & ~held, mine, now, before, known):
             yield i, _instant(_begun(schedule, time_ms))
 
 

@@ -66,11 +66,13 @@ class _Told(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """Geofences that see the same fixes of a stretch."""
+    """Geofences that see the same fixes of a stretch: (n,) masks as _seen_by has them."""
 
-    since: int
     fences: list[int]
     turnings: list[Turning]
+    sees: Mask
+    takes_all: Mask
+    saw_newest: tuple[bool, bool]
 
 
 def key_of(fix: LastFix | None) -> FullKey | None:
@@ -119,7 +121,7 @@ class Fold:
         doubt = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
         found: list[_Told] = []
-        for group in self._groups(self.relevant(columns), batch, turnings):
+        for group in self._groups(self.relevant(columns), batch, trusted, turnings):
             found += self._judge(group, columns, batch, trusted)
         for sight, rows in zip(self._presence.sights, (np.flatnonzero(trusted), np.arange(len(columns))), strict=True):
             _move_on(sight, columns, batch, rows)
@@ -165,36 +167,59 @@ class Fold:
             found |= {(0, each.from_batch) for each in self.tags[1:]}
         return found
 
-    def _groups(self, relevant: list[int], batch: Ints, turnings: Sequence[Turning]) -> list[_Group]:
+    def _groups(self, relevant: list[int], batch: Ints, trusted: Mask, turnings: Sequence[Turning]) -> list[_Group]:
         """The geofences by which of the fixes they see."""
         stored = np.unique(batch)
         groups: dict[tuple[object, ...], _Group] = {}
         for number in relevant:
             versions = self.chronicle.versions(number)
-            since = versions[0].from_batch
-            qualities = {each.fence.quality for each in versions}
-            pattern: tuple[object, ...] = (*qualities,)
-            if len(qualities) > 1:
-                pattern = tuple((each.from_batch, each.fence.quality) for each in versions)
-            newest = [sight.newest.batch[_IT] >= since for sight in self._presence.sights]
-            key = (int(np.searchsorted(stored, since)), *newest, *pattern)
-            group = groups.setdefault(key, _Group(since, [], []))
-            group.fences.append(number)
-            group.since = min(since, group.since)
-            group.turnings += [each for each in turnings if each.geofence == number]
+            fence, since = versions[-1].fence, versions[0].from_batch
+            key: tuple[object, ...] = (int(np.searchsorted(stored, since)), fence.quality, *self._saw_newest(number))
+            seen = None
+            if any(each.fence.rule.assets is not None or each.fence.quality != fence.quality for each in versions):
+                seen = self._seen_by(number, batch, trusted)
+                key = (*(mask.tobytes() for mask in seen), *self._saw_newest(number))
+            if key not in groups:
+                groups[key] = _Group([], [], *(seen or self._seen_by(number, batch, trusted)), self._saw_newest(number))
+            groups[key].fences.append(number)
+            groups[key].turnings += [each for each in turnings if each.geofence == number]
         for group in groups.values():
             filtered = set(group.fences) & set(self.chronicle.with_filter())
             group.turnings += [each for each in turnings if each.geofence == 0 and filtered]
             group.turnings.sort()
         return list(groups.values())
 
+    def _seen_by(self, number: int, batch: Ints, trusted: Mask) -> tuple[Mask, Mask]:
+        """Which fixes a geofence sees, but for repeats; and for which the version judges those with flags, too."""
+        versions = self.chronicle.versions(number)
+        version = np.searchsorted([each.from_batch for each in versions], batch, side="right") - 1
+        takes_all = np.array([each.fence.quality == "all" for each in versions])[np.maximum(version, 0)]
+        sees = (version >= 0) & (takes_all | trusted)
+        if any(each.fence.rule.assets is not None for each in versions):
+            matching = [each for each in np.unique(batch).tolist() if self._is_judged(number, each)]
+            sees &= np.isin(batch, matching)
+        return sees, takes_all
+
+    def _is_judged(self, number: int, batch: int) -> bool:
+        """Whether a geofence judged the asset's fixes that were stored in a batch."""
+        fence = self.chronicle.version(number, batch)
+        return fence is not None and self._matches(batch)(_IT, fence)
+
+    def _saw_newest(self, number: int) -> tuple[bool, bool]:
+        """Whether a geofence saw the newest fix of each quality before this stretch."""
+        trusted, every = (int(sight.newest.batch[_IT]) for sight in self._presence.sights)
+        fence = self.chronicle.version(number, every)
+        takes_all = fence is not None and fence.quality == "all"
+        return self._is_judged(number, trusted), takes_all and self._is_judged(number, every)
+
     def _judge(self, group: _Group, columns: Columns, batch: Ints, trusted: Mask) -> list[_Told]:
         """What these geofences make of the fixes."""
-        own = self._take_out(group)
-        takes_all = self._takes_all(group, batch)
-        rows = np.flatnonzero((batch >= group.since) & (takes_all | trusted))
+        own, takes_all = self._take_out(group), group.takes_all
+        rows = np.flatnonzero(group.sees)
         rows = rows[~equal_to_previous(columns, rows)]
-        rows = rows[self._unseen(group, columns, rows, takes_all[rows])]
+        for sight, saw in zip(self._presence.sights, group.saw_newest, strict=True):
+            if saw:  # what repeats it was seen
+                rows = rows[sight.newest.precedes(columns.asset[rows], *_place(columns, rows))]
         changes = sorted({*self.chronicle.changed_at(group.fences), *(each.from_batch for each in self.tags)})
         epoch = np.searchsorted(changes, batch[rows], side="right")
         trails = [
@@ -217,20 +242,6 @@ class Fold:
                 found += self._turn(own, numbers, turning)
         self._put_back(own)
         return found
-
-    def _takes_all(self, group: _Group, batch: Ints) -> Mask:
-        """Whether the version that judges each fix judges those with flags, too."""
-        versions = self.chronicle.versions(group.fences[0])
-        version = np.searchsorted([each.from_batch for each in versions], batch, side="right") - 1
-        return np.array([each.fence.quality == "all" for each in versions])[np.maximum(version, 0)]
-
-    def _unseen(self, group: _Group, columns: Columns, rows: Ints, takes_all: Mask) -> Mask:
-        """Which fixes are no repeats of one that these geofences saw before this stretch."""
-        unseen = np.ones(len(rows), np.bool_)
-        for sight, mine in zip(self._presence.sights, (~takes_all, takes_all), strict=True):
-            if sight.newest.batch[_IT] >= group.since:
-                unseen[mine] = sight.newest.precedes(columns.asset[rows[mine]], *_place(columns, rows[mine]))
-        return unseen
 
     def _take_out(self, group: _Group) -> Presence:
         """A presence of these geofences alone, of which both sights know the same."""

@@ -116,12 +116,12 @@ def settled(writer: Writer, found: Sequence[Turned], told: Record) -> None:
 
 async def keep_standing(writer: Writer, found: Sequence[Turned]) -> None:
     """Store what will stand of the assets after the change, within its transaction."""
-    states = []
+    before = {each.asset: writer.presence.get(each.asset) for each in found}
     for each in found:
-        before = writer.presence.get(each.asset)
         each.apply(writer.presence)
-        states.append({"asset": each.asset, "state": standing_of(writer.presence.get(each.asset))})
-        writer.presence.put(each.asset, before)
+    states = [{"asset": asset, "state": standing_of(writer.presence.get(asset))} for asset in before]
+    for asset, state in before.items():
+        writer.presence.put(asset, state)
     await writer.journal.record_findings(Findings(standing=states))
 
 
