@@ -87,7 +87,9 @@ async def standing_events(
     the batch that it was recorded with, by the asset's fixes.
     """
     with translated():
-        rows = await connection.fetch(sql("standing_events"), asset, *map(to_datetime, span), [each - 1 for each in changes])
+        rows = await connection.fetch(
+            sql("standing_events"), asset, *map(to_datetime, span), [each - 1 for each in changes]
+        )
     return [(_standing(row, kinds), row["batch"]) for row in rows]
 
 
