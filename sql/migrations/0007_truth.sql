@@ -236,7 +236,7 @@ END $$;
 -- "doubts": [{time_ms, lon, lat, flags}], with 0 for none, "from_ms", "until_ms": the span of their fixes,
 -- "visits_gone": [ids], "visits": [{id | null, geofence, version, enter_ms, enter_event, initial, exit_ms | null, exit_event | null}],
 -- "checkpoints": [{time_ms, changes, state}], "read_until": the last batch that was read, "standing": state | null, "at_end": whether that and "newest" are meant,
--- "newest": the newest trusted fix as columns of `latest`, or null}.
+-- "newest": the newest trusted fix as columns of `latest`, or null; "seen": the highest batch of the trusted fixes, or null}.
 CREATE FUNCTION record_revision(of_asset int, revision jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     -- A mark that was made wider meanwhile stays.
@@ -287,6 +287,9 @@ BEGIN
         IF jsonb_typeof(revision -> 'standing') = 'object' THEN
             INSERT INTO standing (asset, state) VALUES (of_asset, revision -> 'standing');
         END IF;
+        -- A fix that was filed before it was doubted is not seen any more.
+        UPDATE latest l SET seen = (revision ->> 'seen')::bigint
+        WHERE l.asset = of_asset AND l.seen > (revision ->> 'seen')::bigint;
         -- The table knows what is filed only; what it does not know yet comes with the filing.
         IF jsonb_typeof(revision -> 'newest') = 'object' THEN
             UPDATE latest l

@@ -399,7 +399,7 @@ class Reviser:
         found = applied.revision
         numbers = list(range(number + 1, number + 1 + len(applied.differences)))
         gone, made = _visits(applied, numbers)
-        at_end = found.end is None
+        at_end, trusted = found.end is None, found.fold.state.trusted.newest
         document = {
             "done": [{"batch": each.batch, "first_ms": each.span[0], "last_ms": each.span[1]} for each in found.done],
             "read_until": found.batch,
@@ -415,6 +415,7 @@ class Reviser:
             "at_end": at_end,
             "standing": standing_of(found.fold.state) if at_end else None,
             "newest": applied.newest,
+            "seen": None if trusted is None else trusted.seen,
         }
         await connection.execute(sql("record_revision"), found.asset, document)
         return number + len(applied.differences)
