@@ -28,7 +28,7 @@ DELETE FROM fix_reject r USING (
 -- The last batch and the last event that are durable.
 -- A geofence may be in force from a batch on that never came to be, as it changed nothing: numbers begin above that, too.
 SELECT greatest((SELECT batch FROM filed), (SELECT coalesce(max(batch), 0) FROM journal),
-                (SELECT coalesce(max(from_batch), 0) FROM geofence_version), (SELECT coalesce(max(batch), 0) FROM late),
+                (SELECT coalesce(max(greatest(from_batch, to_batch)), 0) FROM geofence_version), (SELECT coalesce(max(batch), 0) FROM late),
                 (SELECT coalesce(max(batch), 0) FROM turning), (SELECT coalesce(max(from_batch), 0) FROM asset_tags)) AS batch,
        (SELECT coalesce(max(id), 0) FROM event) AS event
 
