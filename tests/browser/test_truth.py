@@ -12,9 +12,11 @@ from tests.integration.api import Api, NewDevice, until
 OUTSIDE: Final = HERE[0] + 0.004
 
 
-async def send_old(api: Api, device: NewDevice, *fixes: tuple[float, float], **more: Any) -> None:
+async def send_old(
+    api: Api, device: NewDevice, *fixes: tuple[float, float], now_ms: float | None = None, **more: Any
+) -> None:
     """Fixes as (seconds ago, lon), all on one parallel, committed when this returns."""
-    now_ms = time.time() * 1000
+    now_ms = now_ms or time.time() * 1000
     body = [{"lon": lon, "lat": HERE[1], "time": round(now_ms - ago_s * 1000), **more} for ago_s, lon in fixes]
     answer = await api.send("POST", "/v1/ingest", json=body, token=device.token)
     assert (await answer.json())["rejects"] == []
@@ -24,16 +26,17 @@ async def test_a_correction_takes_the_place_of_what_it_corrects(screen: Screen, 
     await api.new_fence({"type": "Polygon", "coordinates": [SQUARE]}, name="Station square")
     device = await api.new_device("Cab 7")
     await screen.sign_in()
-    await send_old(api, device, (600, OUTSIDE), (300, HERE[0]))
+    now_ms = time.time() * 1000
+    await send_old(api, device, (600, OUTSIDE), (300, HERE[0]), now_ms=now_ms)
     feed = screen.page.get_by_role("log").get_by_role("listitem")
     await expect(feed).to_have_count(1)
     await expect(feed).not_to_contain_text("corrected")
-    await send_old(api, device, (400, HERE[0]))  # so it came earlier
+    await send_old(api, device, (400, HERE[0]), now_ms=now_ms)  # so it came earlier
     await expect(feed).to_contain_text("corrected")
     await expect(feed).to_contain_text("1 min 15 s earlier")  # between the fixes lies the crossing of the edge
     await expect(feed.locator("s")).to_have_count(1)
     await expect(feed).to_have_count(1)
-    await send_old(api, device, (350, OUTSIDE))  # and was away in between
+    await send_old(api, device, (350, OUTSIDE), now_ms=now_ms)  # and was away in between
     await expect(feed).to_have_count(3)
     await expect(feed.first).to_contain_text("late")
 

@@ -2,6 +2,7 @@
 does.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -9,13 +10,14 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.domain import reference
 from tests.domain.reference import KINDS, FixRow, TagsChange, Told, Version
 from tests.domain.test_plausibility import Point
 from tests.domain.test_plausibility import Rule as Plausible
-from tests.domain.worlds import Arrival, Batch, Change, Deleted, arrive, epochs
+from tests.domain.worlds import Arrival, Batch, Change, Deleted, _calls_m, _grazes, arrive, epochs
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning
@@ -283,7 +285,7 @@ def punctual(draw: st.DrawFn, assets: int = 3) -> Arrival:
 
 def chronicle_of(arrival: Arrival) -> Chronicle:
     """The geofences that are there in the end."""
-    index, chronicle, made = FenceIndex(), Chronicle(FenceIndex()), dict[int, int]()
+    index, made = FenceIndex(), dict[int, int]()
     chronicle = Chronicle(index)
     for version in sorted(arrival.versions, key=lambda each: each.version):
         made.setdefault(version.fence, version.from_batch)
@@ -338,3 +340,21 @@ def folded(arrival: Arrival, cuts: Sequence[int]) -> tuple[list[Told], dict[tupl
             told += [told_of_fact(fact, asset) for fact in fold.facts]
             state = fold.state
     return told, doubts
+
+
+# -------------------------------------
+# How many worlds
+# -------------------------------------
+
+
+def some(examples: int) -> settings:
+    """So many examples, and a hundred times as many where HYPOTHESIS_PROFILE says `thorough`."""
+    thorough = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+    unwanted = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    return settings(max_examples=examples * (100 if thorough else 1), deadline=None, suppress_health_check=unwanted)
+
+
+def is_close_call(arrival: Arrival) -> bool:
+    """Whether something may be so close to an edge that no two ways of measuring need agree."""
+    calls = (call_m for version in arrival.versions for call_m in _calls_m(version, arrival.fixes))
+    return any(call_m < 1 for call_m in calls) or any(_grazes(v, arrival.fixes, 1.0) for v in arrival.versions)

@@ -1,18 +1,180 @@
-"""Judging batch by batch, in event order, against the reference."""
+"""Judging batch by batch, in event order, against the reference; and what noise and great distances must not bring."""
 
-from hypothesis import HealthCheck, given, settings
+import csv
+import gzip
+import json
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from tests.domain.engine import Life, differences, doubts_of, expected, punctual
-from tests.domain.worlds import Arrival
+import pytest
+import shapely
+from hypothesis import given
 
-slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.domain.engine import Life, differences, doubts_of, expected, is_close_call, punctual, some
+from tests.domain.reference import UNIT, FixRow, Told, Version
+from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box
+from tracker.domain.shape import polygon
+
+SQUARE = polygon([[box(0, 0, 4, 4)]])
+DEGREE_M = 111_319.49  # along the equator
 
 
-@slow
+@pytest.mark.timeout(3_600)
+@some(60)
 @given(punctual())
 def test_what_comes_in_event_order_is_told_at_once(arrival: Arrival) -> None:
     life = Life()
     life.live(arrival.steps)
     assert not life.late
     assert life.doubts == doubts_of(arrival.fixes)
+    assert differences(life.told, expected(arrival)) == [] or is_close_call(arrival)
+
+
+def told(fixes: Sequence[FixRow], *versions: Version, size: int = 0) -> list[Told]:
+    """What is told at once of fixes that come in batches of a size, all in one without."""
+    parts = [fixes[at : at + (size or len(fixes))] for at in range(0, len(fixes), size or len(fixes))]
+    life, arrival = Life(), arrive([(versions, parts)])
+    life.live(arrival.steps)
     assert differences(life.told, expected(arrival)) == []
+    return life.told
+
+
+def fence(shape: Any = SQUARE, **options: Any) -> Version:
+    return Version(1, 1, 1, shape, **options)
+
+
+def at(time_s: float, x: float = 1, y: float = 1, **fields: Any) -> FixRow:
+    """A fix at a place in grid steps."""
+    return FixRow(round(time_s * 1000), round(x * STEP), round(y * STEP), **fields)
+
+
+@pytest.mark.parametrize("options", [{"cross": True}, {"confirm_fixes": 2}, {"dwell_after_s": 5.0}])
+def test_a_batch_of_flagged_fixes_alone_troubles_no_geofence_with_options(options: dict[str, Any]) -> None:
+    assert told([at(0, flags=2), at(10, flags=8)], fence(**options)) == []
+
+
+@pytest.mark.parametrize("quality", ["trusted", "all"])
+def test_a_cross_and_an_absence_are_told_once(quality: str) -> None:
+    hours = Timetable(((0, 60_000),))
+    crossing = told([at(0, -1), at(10, 5)], fence(cross=True, quality=quality))
+    absent = told([at(0, -1), at(10, -2)], fence(schedule=hours, absence=True, quality=quality))
+    assert [each.kind for each in crossing + absent] == ["cross", "absent"]
+
+
+def test_a_geofence_that_is_off_duty_is_not_crossed() -> None:
+    hours = Timetable(((100_000, 200_000),))
+    assert told([at(0, -1), at(10, 5)], fence(cross=True, schedule=hours)) == []
+
+
+@pytest.mark.parametrize(
+    ("fixes", "crossed_s"),
+    [
+        ([at(0), at(70)], [60, None]),  # it ended at 60, wherever the asset went
+        ([at(0), at(70, 9)], [60, None]),
+        ([at(0), at(150)], [60, None]),  # the first end after the fix before
+        ([at(70), at(110), at(125)], [120, 100]),
+    ],
+)
+def test_an_hour_is_crossed_when_the_schedule_turns(fixes: list[FixRow], crossed_s: list[int | None]) -> None:
+    hours = Timetable(((-50_000, 60_000), (100_000, 120_000)))
+    for max_gap_s in (1.0, 300.0):
+        enter, exit_ = told(fixes, fence(schedule=hours, max_gap_s=max_gap_s))[-2:]
+        assert (enter.kind, exit_.kind, exit_.cause) == ("enter", "exit", "schedule")
+        assert [each.crossed_ms for each in (exit_, enter)] == [None if s is None else 1000 * s for s in crossed_s]
+        assert (enter.crossed_lon, exit_.crossed_lon) == (None, None), "an hour is no place"
+
+
+# What must not be told ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"exit_margin_m": 200.0}, {"confirm_fixes": 30}, {"confirm_s": 900.0}],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_day_parked_on_an_edge_enters_and_leaves_at_most_once(options: dict[str, Any], seed: int) -> None:
+    """A receiver that errs by 30 m, each way, every half minute."""
+    chance = random.Random(seed)
+    unit = UNIT / DEGREE_M
+    fixes = [
+        FixRow(30_000 * i, round(chance.gauss(0, 30) * unit), round(chance.gauss(0, 30) * unit + 2 * STEP))
+        for i in range(2_880)
+    ]
+    life = Life()
+    life.live(arrive([([fence(**options)], [fixes[at : at + 97] for at in range(0, len(fixes), 97)])]).steps)
+    kinds = [each.kind for each in life.told]
+    assert kinds.count("enter") <= 1
+    assert kinds.count("exit") <= 1
+    plain = Life()
+    plain.live(arrive([([fence()], [fixes])]).steps)
+    assert len(plain.told) > 500, "without options the border flaps"
+
+
+@pytest.mark.parametrize("start_m", range(0, 150, 10))
+def test_a_small_geofence_is_not_missed_at_speed(start_m: int) -> None:
+    """60 m wide, at 30 m/s, a fix each 5 s: told as a visit or as a cross, once."""
+    degree = 1 / DEGREE_M
+    small = shapely.box(0, -0.001, 60 * degree, 0.001)
+    fixes = [FixRow(5_000 * i, round((start_m - 900 + 150 * i) * degree * UNIT), 0) for i in range(14)]
+    for size in (0, 1, 3):
+        kinds = [each.kind for each in told(fixes, fence(small, cross=True), size=size)]
+        assert kinds in (["cross"], ["enter", "exit"])
+
+
+def tracks(path: Path, every: int = 1) -> dict[str, list[FixRow]]:
+    """Of each vessel or storm, in event order."""
+    found: dict[str, dict[tuple[int, int, int], FixRow]] = defaultdict(dict)
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
+        for row in list(csv.DictReader(file))[::every]:
+            fix = FixRow(int(row["time_ms"]), round(float(row["lon"]) * UNIT), round(float(row["lat"]) * UNIT))
+            found[row["device"]][fix.key] = fix
+    return {name: [fixes[key] for key in sorted(fixes)] for name, fixes in found.items()}
+
+
+def seam(fixes: Sequence[FixRow]) -> list[FixRow]:
+    """The first fixes after the antimeridian."""
+    return [b for a, b in pairwise(fixes) if abs(a.lon - b.lon) > 180 * UNIT]
+
+
+@pytest.mark.parametrize("name", ["vendee_globe_2020", "storms_nepac_1949_2013"])
+def test_the_antimeridian_is_no_edge_for_those_who_cross_it(test_data: Path, name: str) -> None:
+    """Nothing is told at it, of a band of 20 degrees around it and of the oceans that go on beyond."""
+    band = shapely.MultiPolygon([shapely.box(170, -80, 180, 80), shapely.box(-180, -80, -170, 80)])
+    with gzip.open(test_data / "polygons" / "marine_areas_110m.geojson.gz", "rt", encoding="utf-8") as file:
+        features = json.load(file)["features"]
+    seas = [shapely.geometry.shape(f["geometry"]) for f in features if " PACIFIC" in f["properties"]["name"]]
+    made = [Version(number, 1, 1, area, max_gap_s=86_400.0) for number, area in enumerate([band, *seas])]
+    crossed = 0
+    for fixes in tracks(test_data / "tracks" / f"{name}.csv.gz").values():
+        at_seam = seam(fixes)
+        if not at_seam:
+            continue
+        crossed += 1
+        life = Life()
+        life.live(arrive([(made, [fixes])]).steps)
+        assert not {fix.key for fix in at_seam} & {(e.time_ms, e.lon, e.lat) for e in life.told}
+        within = [False, *(abs(fix.lon) >= 170 * UNIT for fix in fixes)]
+        passes = ["enter" if after else "exit" for before, after in pairwise(within) if before != after]
+        assert [each.kind for each in life.told if each.fence == 0] == passes
+    assert crossed >= 10
+
+
+def test_batches_may_be_cut_anywhere() -> None:
+    fixes = [at(10 * i, i % 7 - 1, 1, speed=3_000 * (i % 3)) for i in range(40)]
+    version = fence(confirm_fixes=2, dwell_after_s=15.0, cross=True, speed_limit_mps=20.0, over_for_s=10.0)
+    whole = told(fixes, version)
+    assert whole
+    for size in (1, 2, 3, 7):
+        assert told(fixes, version, size=size) == whole
+
+
+def test_life_is_what_it_says() -> None:
+    """The driver itself: a batch of nothing but what is late changes nothing and says so."""
+    life = Life()
+    life.live(arrive([([fence()], [[at(10)], [at(0, 9)]])]).steps)
+    assert (len(life.told), life.late) == (1, {1})
+    assert isinstance(arrive([([], [[at(0)]])]).steps[0], Batch)

@@ -1,0 +1,240 @@
+"""Histories that arrive anyhow, on real tables: in the end all is as if everything had come in order."""
+
+import gzip
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.domain.engine import is_close_call, some
+from tests.domain.reference import UNIT, FixRow, TagsChange, Version
+from tests.domain.test_reference import SURE_M, rows
+from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, worlds
+from tests.pipeline.history import ASSETS, POOR, STANDBY, History, Race, Step
+from tests.pipeline.world import Socket
+from tracker.domain.shape import polygon
+from tracker.pipeline import findings, revise
+from tracker.pipeline.fences import Draft, create
+
+SQUARE = polygon([[box(0, 0, 4, 4)]])
+BUS = frozenset(["bus"])
+
+
+@pytest.fixture
+async def history(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[History]:
+    """States are kept every few fixes and read a few at a time, so that small worlds have all that large ones have."""
+    monkeypatch.setattr(findings, "CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(revise, "CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(revise, "WINDOW_FIXES", 4)
+    monkeypatch.setattr(revise, "EVERY_S", 0.0)
+    made = History(database)
+    await made.prepare()
+    yield made
+    await made.close()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Arrival, list[Step]]:
+    """A world as it arrived, with chores at any moment, and batches that come while assets are judged again."""
+    arrived = draw(worlds(assets=ASSETS)).arrived
+    steps: list[Step] = []
+    for step in arrived.steps:
+        if isinstance(step, Deleted) and draw(st.booleans()):
+            steps.append("revise")
+        steps.append(Race(step) if isinstance(step, Batch) and draw(st.integers(0, 4)) == 0 else step)
+        if draw(st.integers(0, 2)) == 0:
+            steps.append(draw(st.sampled_from(["revise", "file", "restart"])))
+    return arrived, steps
+
+
+@pytest.mark.timeout(7_200)
+@some(25)
+@given(histories())
+async def test_what_comes_anyhow_ends_as_what_happened(history: History, drawn: tuple[Arrival, list[Step]]) -> None:
+    arrived, steps = drawn
+    await history.live(steps)
+    assert await history.faults() == [] or is_close_call(arrived)
+
+
+# Stories that went wrong once -----------------------------------------------------------------------------------------
+
+
+def at(time_s: float, x: float, y: float = 1, **fields: int) -> FixRow:
+    """A fix at a place in grid steps; histories are slower by a factor of six."""
+    return FixRow(round(time_s * 1000), round(x * STEP), round(y * STEP), **fields)
+
+
+def batch(*fixes: FixRow) -> Batch:
+    return Batch(0, fixes)
+
+
+def fence(version: int = 1, number: int = 1, shape: shapely.Polygon = SQUARE, **options: object) -> Version:
+    return Version(number, version, 0, shape, **options)  # type: ignore[arg-type]
+
+
+IN_AND_OUT = batch(at(0, -1), at(10, 1), at(20, 9))
+FAR = polygon([[box(100, 100, 101, 101)]])
+STORIES: dict[str, list[Step]] = {
+    "a late visit": [fence(), batch(at(0, -1), at(100, -1)), batch(at(50, 1))],
+    "what is told twice while it is doubted": [
+        batch(at(100, -2), at(170, 0, 6)),
+        batch(at(100, 1, 5)),
+        batch(at(100, 1, 5)),
+    ],
+    "a flagged fix at the place of a doubted one": [
+        batch(at(100, -2), at(170, 0, 6)),
+        batch(at(100, 1, 5), at(100, 1, 5, flags=STANDBY)),
+        batch(at(90, 1, 5)),
+    ],
+    "several geofences notice one change of an asset": [
+        *(fence(number=number, confirm_fixes=2, tags=BUS) for number in (1, 2)),
+        batch(at(0, 1)),
+        TagsChange(1, 0, BUS),
+        batch(at(10, 1), at(20, 1)),
+        TagsChange(1, 0, frozenset()),
+    ],
+    "a change whose place was elsewhere when it was made": [
+        fence(tags=BUS),
+        batch(at(80, -5)),
+        TagsChange(1, 0, BUS),
+        batch(at(60, 1)),
+    ],
+    "a geofence that changed while the asset was elsewhere": [
+        fence(),
+        batch(at(80, -5)),
+        fence(2, confirm_fixes=2),
+        batch(at(60, 1), at(50, 1)),
+    ],
+    "changes at one place, one after the other": [
+        fence(tags=BUS),
+        batch(at(180, 1)),
+        TagsChange(1, 0, BUS),
+        batch(at(140, 5), at(130, 1), at(10, 1)),
+        TagsChange(1, 0, frozenset()),
+        TagsChange(1, 0, BUS),
+        batch(at(120, 5)),
+    ],
+    "a change at a flagged fix asks the trusted one before it": [
+        fence(tags=BUS),
+        batch(at(150, 1)),
+        batch(at(150, 2, flags=POOR), at(50, 9)),
+        TagsChange(1, 0, BUS),
+    ],
+    "late at the instant of a kept state": [
+        fence(),
+        batch(at(70, 9), at(80, -5, flags=STANDBY), at(80, -5, 2, flags=STANDBY)),
+        batch(at(90, 1)),
+        batch(at(80, 5)),
+    ],
+    "a place stored before and after the geofence was made": [
+        batch(at(60, -1, flags=STANDBY), at(80, 0, 9), at(20, 9), at(120, -2)),
+        fence(quality="all"),
+        batch(at(70, 1), at(60, -1, flags=STANDBY)),
+    ],
+    "filed before it was doubted": [batch(at(50, -1, 5), at(50, -5, 8)), fence(), batch(at(50, -1, -3)), "file"],
+    "a geofence ends, and then the server": [
+        fence(),
+        fence(number=2),
+        batch(at(100, 9)),
+        Deleted(2, 0),
+        Deleted(1, 0),
+        "restart",
+        batch(at(60, 1)),
+    ],
+    "a visit outlives the options that it was told by": [
+        fence(dwell_after_s=5.0),
+        batch(at(0, 1), at(10, 1)),
+        fence(2),
+        batch(at(20, 1)),
+        "restart",
+        fence(3, dwell_after_s=5.0),
+        batch(at(40, 1)),
+        batch(at(5, 1)),
+    ],
+    "a quality that becomes stricter": [
+        fence(quality="all"),
+        batch(at(50, 9), at(90, 1, flags=POOR)),
+        fence(2),
+        batch(at(95, 9)),
+        batch(at(40, 1)),
+    ],
+    "stored while it was judged again": [
+        fence(confirm_fixes=2),
+        IN_AND_OUT,
+        batch(at(15, 1)),
+        Race(batch(at(17, 1), at(30, 1))),
+        Race(batch(at(31, 1))),
+    ],
+    "a late fix that lies open at the end": [fence(), IN_AND_OUT, batch(at(5, 1)), "restart", batch(at(2, 1))],
+}
+
+
+@pytest.mark.parametrize("steps", STORIES.values(), ids=STORIES)
+@pytest.mark.parametrize("chore", [None, "revise", "file", "restart"])
+async def test_a_story_ends_as_it_happened(history: History, steps: list[Step], chore: str | None) -> None:
+    """Also with a chore after every step."""
+    after = [] if chore is None else [chore]
+    await history.live([each for step in steps for each in (step, *after)])  # type: ignore[misc]
+    assert await history.faults() == []
+
+
+# Real cabs ------------------------------------------------------------------------------------------------------------
+
+
+def tracts(test_data: Path) -> dict[str, shapely.Geometry]:
+    with gzip.open(test_data / "polygons" / "sf_geofences.geojson.gz", "rt", encoding="utf-8") as file:
+        features = json.load(file)["features"]
+    layers = ("sf_tract_2010", "sf_find_neighborhood")
+    return {f["id"]: shapely.geometry.shape(f["geometry"]) for f in features if f["properties"]["layer"] in layers}
+
+
+def positions(fixes: Sequence[FixRow]) -> bytes:
+    said = [{"lon": fix.lon / UNIT, "lat": fix.lat / UNIT, "time": fix.time_ms} for fix in fixes]
+    return json.dumps({"type": "fixes", "fixes": said}).encode()
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled and doubled", "reversed"])
+async def test_cabs_are_told_of_alike_in_any_order(history: History, test_data: Path, order: str) -> None:
+    """The first fixes of two cabs, against answers that neither this program nor GEOS had part in."""
+    answers = rows(test_data / "reference" / "sf_fence_events_10cabs.csv.gz")
+    cabs = sorted({row["device"] for row in answers})[:ASSETS]
+    track = rows(test_data / "tracks" / "sf_cabs_4days.csv.gz")
+    await history.begin()
+    areas = tracts(test_data)
+    made = await create(history.writer, [Draft(name, area) for name, area in areas.items()])
+    names, last_ms = {each.id: each.name for each in made}, dict[str, int]()
+    for device, cab in enumerate(cabs, 1):
+        mine = [row for row in track if row["device"] == cab]
+        fixes = {
+            fix.key: fix
+            for row in mine
+            for fix in [FixRow(int(row["time_ms"]), round(float(row["lon"]) * UNIT), round(float(row["lat"]) * UNIT))]
+        }
+        first = [fixes[key] for key in sorted(fixes)[:200]]
+        last_ms[cab] = first[-1].time_ms
+        chance = random.Random(device)
+        arriving = {"sorted": first, "reversed": first[::-1]}.get(order) or chance.sample([*first, *first], 400)
+        for start, end in pairwise([*range(0, len(arriving), 20), len(arriving)]):
+            history.writer.intake.put(history.sockets[device].source, positions(arriving[start:end]))
+            await history.sockets[device].source.quiet()
+            if start % 100 == 0:
+                await history.revise()
+    await history.revise()
+    await history.check_always()
+    found = {
+        (cabs[told.asset - 1], told.time_ms, "initial" if told.initial else told.kind, names[told.fence])
+        for told in await history.standing()
+    }
+    wanted = {(row["device"], int(row["time_ms"]), row["event"], row["fence"]) for row in answers}
+    wanted = {each for each in wanted if each[0] in cabs and each[1] <= last_ms[each[0]]}
+    membership = rows(test_data / "reference" / "sf_fence_membership_10cabs.csv.gz")
+    close = {(row["device"], row["fence"]) for row in membership if float(row["boundary_m"]) < SURE_M}
+    assert len(wanted) > 200
+    assert {each for each in found ^ wanted if (each[0], each[3]) not in close} == set()
+    assert isinstance(history.sockets[1], Socket)
