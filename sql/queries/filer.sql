@@ -1,6 +1,11 @@
 -- name: filer_lock
 SELECT pg_advisory_lock($1)
 
+-- name: hold_bucket
+-- Until the end of the transaction; a statement of its own, so that the one after it sees what was corrected before. Whoever
+-- moves the fixes of a bucket holds it, and so does whoever corrects what of them is trusted.
+SELECT pg_advisory_xact_lock($1::int, $2::int)
+
 -- name: make_piece_days
 SELECT make_piece_days((now() AT TIME ZONE 'UTC')::date)
 

@@ -37,6 +37,10 @@ FROM visit
 WHERE asset = $1 AND geofence = ANY ($2::int[]) AND enter_time <= $4 AND (exit_time IS NULL OR exit_time >= $3)
 ORDER BY geofence, enter_time, id
 
+-- name: held_buckets
+-- Those of the buckets $2 that nobody moves fixes of now; nobody does until the end of the transaction.
+SELECT b FROM unnest($2::int[]) AS b WHERE pg_try_advisory_xact_lock($1::int, b)
+
 -- name: record_revision
 SELECT record_revision($1, $2)
 

@@ -43,7 +43,12 @@ class Race:
     batch: Batch
 
 
-Step: TypeAlias = Batch | Version | TagsChange | Deleted | Race | Chore
+@dataclass(frozen=True)
+class Moved:
+    """What is judged again while the filer moves the fixes: before it says that they are moved."""
+
+
+Step: TypeAlias = Batch | Version | TagsChange | Deleted | Race | Moved | Chore
 
 
 def slower(hours: Timetable) -> Timetable:
@@ -130,12 +135,12 @@ class History:
         await self.stop()
         await self.connection.close()
 
-    async def live(self, steps: Iterable[Step]) -> None:
+    async def live(self, steps: Iterable[Step], at_end: Step = "revise") -> None:
         await self.begin()
         for step in steps:
             await self.step(step)
             await self.check_always()
-        await self.step("revise")
+        await self.step(at_end)
         await self.check_always()
 
     async def begin(self) -> None:
@@ -173,6 +178,8 @@ class History:
             await self.batch(step)
         elif isinstance(step, Race):
             await self.race(step.batch)
+        elif isinstance(step, Moved):
+            await self.judge_moved()
         elif isinstance(step, TagsChange):
             await self.retag(step)
         elif isinstance(step, Version):
@@ -212,12 +219,21 @@ class History:
 
     async def revise(self) -> None:
         for _ in range(50):
-            if not self.writer.late and not self.reviser._beside:
+            if not self.reviser.waiting:
                 return
             if self.reviser._beside:
                 await asyncio.wait(self.reviser._beside.values())
             await self.reviser._turn()
         raise AssertionError("it is late for ever")
+
+    async def judge_moved(self) -> None:
+        """The filer has moved all fixes but not said so yet."""
+        node = self.node
+        assert node is not None
+        async with node.filer._ready().transaction(), asyncio.timeout(10):
+            await node.filer.file_due(at_fixes=0)
+            while self.writer.late or self.reviser._beside:
+                await self.reviser._turn()
 
     async def change(self, version: Version) -> None:
         options = options_of(version)
@@ -312,6 +328,12 @@ class History:
         kept = {(row[0], to_ms(row[1]), *row[2:]) for row in map(tuple, rows)}
         if kept != doubts:
             found.append(f"doubts {kept - doubts} missing {doubts - kept}")
+        stale = await self.connection.fetch(
+            "SELECT p.asset, p.t0 FROM piece p WHERE p.trusted_t0 IS DISTINCT FROM (SELECT min(f.fix_time)"
+            " FROM position f WHERE f.asset = p.asset AND f.flags = 0 AND f.fix_time BETWEEN p.t0 AND p.t1"
+            " AND f.batch = ANY (p.batch))"
+        )
+        found += [f"piece of asset {asset} from {t0} does not know its first trusted fix" for asset, t0 in stale]
         if await self.connection.fetchval("SELECT count(*) FROM late"):
             found.append("something is late")
         return found

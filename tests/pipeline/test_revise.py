@@ -16,7 +16,7 @@ from tests.domain.engine import is_close_call, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Version
 from tests.domain.test_reference import SURE_M, rows
 from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, worlds
-from tests.pipeline.history import ASSETS, POOR, STANDBY, History, Race, Step
+from tests.pipeline.history import ASSETS, POOR, STANDBY, History, Moved, Race, Step
 from tests.pipeline.world import Socket
 from tracker.domain.shape import polygon
 from tracker.pipeline import findings, revise
@@ -49,7 +49,7 @@ def histories(draw: st.DrawFn) -> tuple[Arrival, list[Step]]:
             steps.append("revise")
         steps.append(Race(step) if isinstance(step, Batch) and draw(st.integers(0, 4)) == 0 else step)
         if draw(st.integers(0, 2)) == 0:
-            steps.append(draw(st.sampled_from(["revise", "file", "restart"])))
+            steps.append(draw(st.sampled_from(["revise", "file", "restart", Moved()])))
     return arrived, steps
 
 
@@ -181,6 +181,15 @@ async def test_a_story_ends_as_it_happened(history: History, steps: list[Step], 
     """Also with a chore after every step."""
     after = [] if chore is None else [chore]
     await history.live([each for step in steps for each in (step, *after)])  # type: ignore[misc]
+    assert await history.faults() == []
+
+
+async def test_what_is_moved_waits_to_be_corrected(history: History) -> None:
+    """The filer knows what was trusted when it began; what it writes must not be older than a correction."""
+    steps = [fence(), batch(at(100, -2), at(170, 0, 6)), "revise", batch(at(90, 1, 5), at(100, 1, 5))]
+    await history.live(steps, at_end=Moved())  # type: ignore[arg-type]
+    assert history.reviser.waiting == 1
+    await history.revise()
     assert await history.faults() == []
 
 

@@ -28,6 +28,7 @@ from tracker.pipeline.record import KINDS, Happening, Record
 from tracker.store import fixes, revision
 from tracker.store.database import Connection, Database, translated
 from tracker.store.fixes import Stored
+from tracker.store.journal import BUCKETS
 from tracker.store.revision import Checkpoint, Late
 from tracker.store.sql import sql
 from tracker.store.states import standing_of, state_to_json
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 EVERY_S: Final = 0.5  # so long fixes gather before their assets are judged again
 ASSETS_AT_ONCE: Final = 64  # in one transaction between batches
+MOVED_S: Final = 0.05  # so long after the fixes of an asset were found to be moved it is looked at again
 PATIENCE_S: Final = 0.2  # an asset that takes longer goes on beside the others
 MAX_BESIDE: Final = 4  # as many: over it, the next ones wait
 WINDOW_FIXES: Final = 5_000  # read at once
@@ -76,6 +78,7 @@ class Reviser:
         self._writer = writer
         self._beside: dict[int, asyncio.Task[_Revision | None]] = {}
         self._applying: set[int] = set()
+        self._held_up: list[_Revision] = []  # while fixes of their assets are moved
         self._last = 0  # the asset that had its turn last
         self._again: set[int] = set()  # late again while they are judged
         self._task: asyncio.Task[None] | None = None
@@ -100,13 +103,15 @@ class Reviser:
     @property
     def waiting(self) -> int:
         """Assets that are late now, those under way included."""
-        return len(self._writer.late | self._beside.keys() | self._applying)
+        return len(self._writer.late | self._beside.keys() | self._applying | {each.asset for each in self._held_up})
 
     async def _run(self) -> None:
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
-                while self._writer.ready and (self._writer.late or any(task.done() for task in self._beside.values())):
+                while self._writer.ready and (
+                    self._writer.late or self._held_up or any(task.done() for task in self._beside.values())
+                ):
                     await self._turn()
         finally:
             for task in self._beside.values():
@@ -115,7 +120,8 @@ class Reviser:
 
     async def _turn(self) -> None:
         """Judge some assets again, and apply what is ready. What fails is late again."""
-        late, found = self._writer.late, list[_Revision]()
+        late, found = self._writer.late, self._held_up
+        self._held_up = []
         chosen = self._next(late)
         try:
             for asset in chosen:
@@ -127,6 +133,8 @@ class Reviser:
             self._applying = {each.asset for each in found}
             if found:
                 await self._writer.between_batches(lambda writer: self._apply(writer, found))
+            if self._held_up:
+                await asyncio.sleep(MOVED_S)
         except TrackerError as error:
             log.warning("action=reviser_tries_again cause=%s", error)
             self._writer.late.update(each.asset for each in found)
@@ -304,26 +312,23 @@ class Reviser:
     # Applying, between two batches
 
     async def _apply(self, writer: Writer, found: list[_Revision]) -> None:
-        """One transaction for all of them."""
-        connection, recorded_ms = writer.journal.connection, now_ms()
-        lost = [
-            each for each in found if each.fold.chronicle is not writer.chronicle
-        ]  # the writer began anew meanwhile
+        """One transaction for all of them, but for those of which fixes are being moved: they wait."""
+        lost = [each for each in found if each.fold.chronicle is not writer.chronicle]  # the writer began anew
         writer.late.update(each.asset for each in lost)
         found = [each for each in found if each not in lost and each.asset in writer.fleet.assets]
-        after: list[_Applied] = []
-        told: list[Happening] = []
-        for each in found:
-            if each.end is None:
-                await self._catch_up(connection, writer, each)
-            applied = await self._compared(connection, writer, each)
-            told += applied.happenings
-            after.append(applied)
-        record = writer.tell(told, recorded_ms)
-        number = writer.event
+        connection, recorded_ms, after = writer.journal.connection, now_ms(), list[_Applied]()
         with translated():
             async with connection.transaction():
+                held = await revision.held_buckets(connection, {each.asset & (BUCKETS - 1) for each in found})
+                self._held_up = [each for each in found if each.asset & (BUCKETS - 1) not in held]
+                for each in found:
+                    if each not in self._held_up:
+                        if each.end is None:
+                            await self._catch_up(connection, writer, each)
+                        after.append(await self._compared(connection, writer, each))
+                record = writer.tell([told for applied in after for told in applied.happenings], recorded_ms)
                 await writer.journal.record(recorded_ms, record.rows)
+                number = writer.event
                 for applied in after:
                     number = await self._write(connection, applied, number)
                 await connection.execute(sql("place_events"), *_changes(after, writer.event))

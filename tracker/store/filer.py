@@ -19,6 +19,7 @@ from tracker.store.sql import sql
 log = logging.getLogger(__name__)
 
 FILER_LOCK: Final = int.from_bytes(b"filer")
+BUCKET_LOCK: Final = int.from_bytes(b"file")  # with a bucket's number: its fixes are being moved
 LOOK_EVERY_S: Final = 1.0
 KEEP_HOUSE_EVERY_S: Final = 600.0
 # A bucket is filed when it holds this much, or when its oldest batch is this old. The journal is read unindexed, at
@@ -125,7 +126,9 @@ class Filer:
         limit = await self._ready().fetchval(sql("filing_limit"), bucket, MAX_FIXES_PER_FILING, committed)
         if limit is None:
             return 0
-        row = await self._ready().fetchrow(sql("file_bucket"), bucket, limit)
+        async with self._ready().transaction():
+            await self._ready().execute(sql("hold_bucket"), BUCKET_LOCK, bucket)
+            row = await self._ready().fetchrow(sql("file_bucket"), bucket, limit)
         self.stats.last_filing_s = time.monotonic() - started
         return int(row["fixes"]) if row is not None else 0
 

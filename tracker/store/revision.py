@@ -1,5 +1,6 @@
 """What is read to judge an asset again: states to begin from, places of changes, tags, events and visits that stand."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from tracker.domain.fold import Tags, Turning
 from tracker.domain.presence import AssetState, Crossed, Span
 from tracker.domain.revision import Standing, Visit
 from tracker.store.database import Connection, Record, translated
+from tracker.store.filer import BUCKET_LOCK
 from tracker.store.sql import sql
 from tracker.store.states import state_from_json
 from tracker.wire.times import to_datetime, to_ms
@@ -71,6 +73,11 @@ async def turnings(connection: Connection, asset: int, from_ms: int) -> list[Tur
         )
         for row in rows
     ]
+
+
+async def held_buckets(connection: Connection, buckets: Iterable[int]) -> set[int]:
+    """Those of the buckets that nobody moves fixes of, until the end of the transaction."""
+    return {row["b"] for row in await connection.fetch(sql("held_buckets"), BUCKET_LOCK, sorted(buckets))}
 
 
 async def tags(connection: Connection, asset: int, now: frozenset[str]) -> list[Tags]:
