@@ -18,6 +18,8 @@ from tests.integration.deaf import deaf
 from tests.integration.link import Link, link, welcomed
 from tests.integration.served import Served
 from tracker.app import Server
+from tracker.wire.binary import binary_frame
+from tracker.wire.device import Fix
 
 START_MS = 1_750_000_000_000
 FLOOD_FRAMES = 250
@@ -265,8 +267,13 @@ async def test_a_gateway_speaks_for_many_devices_on_one_socket(api: Api, http: C
             await socket.send({"type": "hello", "device": device.id, "stream": f"of-{device.id}"})
             welcome = await socket.expect("welcome")
             assert (welcome["device"], welcome["asset"], welcome["seq"]) == (device.id, device.asset, 0)
+        slots = [welcome.get("slot", 0) for welcome in socket.of_type("welcome")]
         for number, device in enumerate(devices):
-            await socket.fixes(1, [fix(number), {"lon": 200, "lat": 0}], device=device.id, stream=f"of-{device.id}")
+            sent = [fix(number), {"lon": 200, "lat": 0}]
+            if number % 2:
+                await socket.send(binary_frame([Fix(**each) for each in sent], 1, slots[number]))
+            else:
+                await socket.fixes(1, sent, device=device.id, stream=f"of-{device.id}")
         open_ = {device.id for device in devices}
         while open_:
             message = await socket.receive()
@@ -379,6 +386,17 @@ async def test_a_binary_frame_closes_the_socket_with_a_code_and_no_other(api: Ap
         assert await socket.closed() in (1003, 1007)
         await bystander.send({"lon": 1, "lat": 2})
         await bystander.acked(1)
+
+
+async def test_a_faulty_binary_frame_is_answered_and_the_socket_stays(api: Api, http: ClientSession) -> None:
+    device = await api.new_device()
+    async with welcomed(http, api.url, device.token, "S") as socket:
+        await socket.send(binary_frame([Fix(1, 2)], 1)[:-1])
+        assert (await socket.expect("error"))["code"] == "malformed"
+        await socket.send(binary_frame([Fix(1, 2), Fix(1, 91)], 1))
+        assert [(await socket.receive())["type"] for _ in range(2)] == ["reject", "ack"]
+    problem = await api.problem("POST", "/v1/ingest", data=binary_frame([]), token=device.token, expect=400)
+    assert problem["code"] == "bad_count"
 
 
 async def test_a_clock_that_is_ahead_is_flagged_and_never_the_newest(api: Api, http: ClientSession) -> None:
@@ -551,6 +569,7 @@ POSTS = {
     "message": json.dumps({"type": "fixes", "fixes": fixes(1, 2)}),
     "array": json.dumps(fixes(1, 2)),
     "lines": "\n".join(map(json.dumps, fixes(1, 2))) + "\n",
+    "binary": binary_frame([Fix(**each) for each in fixes(1, 2)]),
 }
 
 

@@ -13,7 +13,7 @@ from tracker.pipeline.commit import MAX_CHANGES, REJECTS_KEPT, Writer, _newest_r
 from tracker.pipeline.intake import OpenBatch
 from tracker.pipeline.prepare import Rejected
 from tracker.pipeline.stream import Lane
-from tracker.wire.frames import Refusal
+from tracker.wire.device import Refusal
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.world import NOW_MS, Socket, World, identity, numbered
+from tests.pipeline.world import NOW_MS, Socket, World, identity, numbered, numbered_in_binary
 from tests.wire.test_frames import anything
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32
 from tracker.domain.fix import Flag
 from tracker.domain.fleet import Asset, Device
 from tracker.pipeline.prepare import Clock, Prepared
+from tracker.wire.binary import MAGIC, binary_frame
+from tracker.wire.device import Fix
 
 
 def prepared(
@@ -124,6 +126,36 @@ def test_rejects_are_named_by_their_number_also_after_a_resend() -> None:
     assert [each.seq for each in again.rejected] == [10]
     assert again.columns.time_ms.tolist() == [identity(101, seq) for seq in (6, 7, 8, 9, 11, 12)]
     assert [(last, gaps) for last, gaps in again.cursors.values()] == [(12, 0)]
+
+
+def test_texts_and_binary_frames_of_a_batch_stay_in_order() -> None:
+    world = World()
+    socket = Socket(gateway=True)
+    lanes = [world.open(socket, device, "s1") for device in (1, 2)]
+    world.send(socket, numbered_in_binary(201, 1, 4, slot=1))
+    world.send(socket, numbered(101, 1, 3, device="dev_1"))
+    world.send(socket, numbered_in_binary(101, 2, 4))  # 2 and 3 are known by then, 3 is bad
+    world.send(socket, MAGIC)
+    text = {"device": "dev_2", "fixes": [fix(attributes={"n": 1}), {"lon": 1, "lat": 2}]}
+    world.send(socket, json.dumps(text).encode())
+    world.send(socket, binary_frame([Fix(1, 2), Fix(1, 2, 5)], slot=1))
+    found = world.prepared(world.intake.take())
+    times = [identity(201, seq) for seq in (1, 2, 4)] + [identity(101, seq) for seq in (1, 2, 4, 5)]
+    assert found.columns.time_ms.tolist() == [*times, NOW_MS, NOW_MS, NOW_MS + 1, 5]
+    assert found.columns.device.tolist() == [2] * 3 + [1] * 4 + [2] * 4
+    assert found.columns.attributes == [None] * 7 + [b'{"n":1}', None, None, None]
+    assert [(each.lane, each.seq) for each in found.rejected] == [(lanes[1], 3), (lanes[0], 3)]
+    assert found.cursors == {lanes[0]: (5, 0), lanes[1]: (8, 0)}
+    assert [each.code for each in found.replies[socket.source].errors] == ["malformed"]
+
+
+def test_a_stream_that_is_not_open_is_an_error_in_binary_too() -> None:
+    world = World()
+    socket = Socket()
+    world.open(socket, 1, "s1")
+    world.send(socket, numbered_in_binary(101, 1, 1, slot=1))
+    world.drain()
+    assert [message["code"] for message in socket.told] == ["unknown_stream"]
 
 
 def test_gaps_are_counted_and_cannot_be_filled() -> None:

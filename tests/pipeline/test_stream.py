@@ -8,10 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.pipeline.world import Socket, World, is_bad, numbered
+from tests.pipeline.world import Socket, World, is_bad, numbered, numbered_in_binary
 from tracker.domain.fleet import Device
 from tracker.pipeline.stream import Lane, Lanes, Source
+from tracker.wire.binary import MAGIC
 from tracker.wire.device import Fixes
+from tracker.wire.packed import Block
 
 NAMES = ["s1", "s2"]
 Key = tuple[int, str]  # device, stream
@@ -48,9 +50,9 @@ class Streams(RuleBasedStateMachine):
         return socket, data.draw(st.sampled_from(list(socket.source.lanes.values())), label="lane")
 
     @precondition(lambda self: self.sockets)
-    @rule(data=st.data(), back=st.integers(-6, 4), count=st.integers(1, 6))
-    def numbered_fixes_arrive(self, data: st.DataObject, back: int, count: int) -> None:
-        """Some are resends, some overlap, some leave a gap."""
+    @rule(data=st.data(), back=st.integers(-6, 4), count=st.integers(1, 6), binary=st.booleans())
+    def numbered_fixes_arrive(self, data: st.DataObject, back: int, count: int, binary: bool) -> None:
+        """Some are resends, some overlap, some leave a gap; a stream may go from one form to the other."""
         socket, lane = self.draw_lane(data)
         if lane.stream_id is None:
             return
@@ -58,6 +60,10 @@ class Streams(RuleBasedStateMachine):
         seq = max(1, self.highest.get(key, 0) + 1 + back)
         self.highest[key] = max(self.highest.get(key, 0), seq + count - 1)
         self.sent.setdefault(key, set()).update(range(seq, seq + count))
+        if binary:
+            slot = socket.source.slot_of(lane)
+            self.world.send(socket, numbered_in_binary(lane.stream_id, seq, count, slot))
+            return
         head = {"stream": lane.name}
         if socket.source.gateway:
             head["device"] = f"dev_{lane.device.id}"
@@ -75,7 +81,15 @@ class Streams(RuleBasedStateMachine):
     @precondition(lambda self: self.sockets)
     @rule(
         data=st.data(),
-        frame=st.sampled_from([b"", b"{}", b'{"type":"fixes","stream":"s9","seq":1,"fixes":[{"lon":1,"lat":2}]}']),
+        frame=st.sampled_from(
+            [
+                b"",
+                b"{}",
+                MAGIC,
+                numbered_in_binary(9, 1, 1, slot=9),
+                b'{"type":"fixes","stream":"s9","seq":1,"fixes":[{"lon":1,"lat":2}]}',
+            ]
+        ),
     )
     def something_useless_arrives(self, data: st.DataObject, frame: bytes) -> None:
         self.world.send(data.draw(st.sampled_from(self.sockets)), frame)
@@ -235,6 +249,13 @@ def test_a_message_finds_its_stream() -> None:
 def test_a_stream_that_is_not_open_here_is_not_found(device: str | None, stream: str | None) -> None:
     live = lane()
     assert source(live, lane(name="s2"), lane(device=2), default=live).lane_of(message(device, stream)) is None
+
+
+def test_a_binary_message_finds_its_stream_by_slot() -> None:
+    live, backlog = lane(), lane(name="s2")
+    here = source(live, backlog, live, default=live)
+    assert [here.slot_of(each) for each in (live, backlog)] == [0, 1]
+    assert [here.lane_of(Block(1, slot, 0, 1)) for slot in (0, 1, 2, 2**32 - 1)] == [live, backlog, None, None]
 
 
 def test_a_gateway_must_name_its_device() -> None:

@@ -15,6 +15,8 @@ from tracker.pipeline.intake import Intake, OpenBatch
 from tracker.pipeline.prepare import Clock, Prepared, prepare
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.stream import Lane, Lanes, Source
+from tracker.wire.binary import binary_frame
+from tracker.wire.device import Fix
 
 NOW_MS = 1_790_000_000_000
 
@@ -35,6 +37,12 @@ def numbered(stream_id: int, seq: int, count: int, **head: Any) -> bytes:
         for each in range(seq, seq + count)
     ]
     return json.dumps({"type": "fixes", "seq": seq, "fixes": fixes, **head}).encode()
+
+
+def numbered_in_binary(stream_id: int, seq: int, count: int, slot: int = 0) -> bytes:
+    """The same fixes."""
+    fixes = [Fix(1.0, 100.0 if is_bad(each) else 2.0, identity(stream_id, each)) for each in range(seq, seq + count)]
+    return binary_frame(fixes, seq, slot)
 
 
 class Socket:

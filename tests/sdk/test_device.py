@@ -184,6 +184,16 @@ async def test_a_rejected_fix_is_reported_counted_and_gone(server: Server, buffe
     assert (stats.acked, stats.rejected, stats.pending) == (3, 2, 0)
 
 
+async def test_a_rejected_fix_with_attributes_is_reported_whole(server: Server, buffer: Path | None) -> None:
+    server.judge = lambda fix: "nonsense"
+    rejected: list[RejectedFix] = []
+    async with open_device(server, buffer=buffer, on_reject=rejected.append) as device:
+        await device.record(lon=1, lat=0, attributes={"fuel": 3})
+        await device.drain()
+
+    assert bytes(rejected[0].fix.attributes) == b'{"fuel":3}'
+
+
 async def test_a_reject_whose_ack_is_lost_is_still_reported_once(server: Server, buffer: Path | None) -> None:
     server.judge = lambda fix: "nonsense"
     rejected: list[RejectedFix] = []

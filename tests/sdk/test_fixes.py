@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tracker.domain.fix import MAX_ATTRIBUTES_BYTES, RANGES
 from tracker.errors import InvalidField
 from tracker.sdk.fixes import MAX_BODY_BYTES, encode_fix, encode_frame, epoch_ms, make_fix
+from tracker.wire.binary import SLOT_BYTES
 from tracker.wire.device import Fix, Fixes
 
 
@@ -83,11 +85,24 @@ def test_no_fix_is_larger_than_the_limit_that_buffers_count_on() -> None:
     assert len(encode_fix(fix, 0)) <= MAX_BODY_BYTES
 
 
-def test_a_frame_is_a_fixes_message() -> None:
-    bodies = [encode_fix(make_fix(1, 2), 3), encode_fix(make_fix(4, 5), 6)]
+def test_a_frame_is_binary() -> None:
+    bodies = [encode_fix(make_fix(1, 2), 3), encode_fix(make_fix(4.5, 5, alt_m=6.25, course_deg=0.06), 6)]
+
+    frame = encode_frame("live", 7, bodies, slot=2)
+
+    assert len(frame) == 3 * SLOT_BYTES
+    assert struct.unpack_from("<4sIQI12x", frame) == (b"\x89TF\x01", 2, 7, 2)
+    unknown = -(2**31)
+    assert struct.unpack_from("<q5ihH", frame, 32) == (3, 10**7, 2 * 10**7, unknown, unknown, unknown, -(2**15), 0)
+    assert struct.unpack_from("<q5ihH", frame, 64) == (6, 45 * 10**6, 5 * 10**7, 62, unknown, unknown, 1, 0)
+
+
+def test_a_frame_with_attributes_is_text() -> None:
+    bodies = [encode_fix(make_fix(1, 2), 3), encode_fix(make_fix(4, 5, attributes={"fuel": 0.5}), 6)]
 
     message = msgspec.json.decode(encode_frame('quote"live', 7, bodies), type=Fixes)
 
     assert message.stream == 'quote"live'
     assert message.seq == 7
     assert [(fix.lon, fix.lat, fix.time) for fix in message.fixes] == [(1, 2, 3), (4, 5, 6)]
+    assert bytes(message.fixes[1].attributes) == b'{"fuel":0.5}'

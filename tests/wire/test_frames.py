@@ -10,9 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32
 from tracker.domain.fix import MAX_ATTRIBUTES_BYTES, MAX_FIXES_PER_MESSAGE, OLDEST_MS, RANGES
-from tracker.wire.device import Error, Fix
-from tracker.wire.frames import UNTIMED, Decoded, Observations, Refusal, checked_attributes, decode, observations
+from tracker.wire.device import Error, Fix, Fixes, Refusal
+from tracker.wire.frames import Decoded, decode
+from tracker.wire.observations import UNTIMED, Observations, checked_attributes, observations
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 24 * 3600 * 1000
@@ -24,7 +26,7 @@ def seen(frame: bytes | str) -> Observations:
     """One frame that is a message, its refused fixes with both kinds of reasons."""
     decoded = decode([frame if isinstance(frame, bytes) else frame.encode()])
     assert decoded.errors == {}
-    assert decoded.messages[0] is not None
+    assert isinstance(decoded.messages[0], Fixes)
     found = observations(decoded.messages[0].fixes, NOW_MS)
     found.refused.update({position: refusal for (_, position), refusal in decoded.refusals.items()})
     return found
@@ -139,8 +141,8 @@ def test_a_bad_fix_is_refused_with_its_reason(fix: str, code: str) -> None:
 
 
 def same(one: Observations, at: int, other: Observations, there: int) -> bool:
-    names = ("lon", "lat", "alt_m", "speed_mps", "course_deg", "accuracy_m", "time_ms")
-    values = all(np.array_equal(getattr(one, n)[at], getattr(other, n)[there], equal_nan=True) for n in names)
+    names = ("lon", "lat", "alt", "speed", "course", "accuracy", "time_ms")
+    values = all(getattr(one, n)[at] == getattr(other, n)[there] for n in names)
     attributes = [None if each.attributes is None else each.attributes[i] for each, i in ((one, at), (other, there))]
     return values and attributes[0] == attributes[1]
 
@@ -161,7 +163,7 @@ def test_the_head_of_a_message_survives_a_bad_fix() -> None:
     for fix in (GOOD[0], '{"lon":NaN,"lat":1}'):
         text = message(GOOD[0], fix, head='"stream":"S","device":"dev_7","seq":42')
         found = decode([text.encode()]).messages[0]
-        assert found is not None
+        assert isinstance(found, Fixes)
         assert (found.stream, found.device, found.seq, len(found.fixes)) == ("S", "dev_7", 42, 2)
 
 
@@ -194,7 +196,6 @@ def test_the_head_of_a_message_survives_a_bad_fix() -> None:
         b'{"lon":1,"lat":2}}',
         b'{"lon":1,"lat":2} {"lon":1,"lat":2}',
         b'{"lon":1,"lat":2}\n{"lon":1,',
-        b'{"lon":1,"lat":2,"attributes":{"a":"\xff"}}',
         b'{"type":"fixes","stream":"\xed\xa0\x80","fixes":[{"lon":1,"lat":2}]}',  # half of a surrogate pair
         b"\x00\x00",
         '{"lon":1,"lat":2}'.encode("utf-16-le"),
@@ -211,11 +212,16 @@ def test_what_is_no_message_of_fixes_is_one_error(frame: bytes) -> None:
     assert error(frame) == "malformed"
 
 
+def test_attributes_that_are_no_text_refuse_their_fix_alone() -> None:
+    frame = b'{"type":"fixes","fixes":[{"lon":1,"lat":2,"attributes":{"a":"\xff"}},{"lon":1,"lat":2}]}'
+    assert codes(frame) == {0: "bad_attributes"}
+
+
 @pytest.mark.parametrize("last", [GOOD[0], '{"lon":1}'])
 def test_a_message_has_one_to_a_thousand_fixes(last: str) -> None:
     """Also when one of them is bad, which takes another way through the decoder."""
     most = decode([message(*[GOOD[0]] * (MAX_FIXES_PER_MESSAGE - 1), last).encode()]).messages[0]
-    assert most is not None
+    assert isinstance(most, Fixes)
     assert len(most.fixes) == 1_000
     over = decode([message(*[GOOD[0]] * MAX_FIXES_PER_MESSAGE, last).encode()])
     assert over.messages == [None]
@@ -229,7 +235,7 @@ def test_a_message_without_fixes_is_an_error() -> None:
 
 def test_frames_are_decoded_each_for_itself() -> None:
     decoded = decode([b'{"lon":1,"lat":2}', b"x", b'[{"lon":1,"lat":2},{"lon":1}]', b"", b'{"lon":3,"lat":4}'])
-    assert [None if each is None else len(each.fixes) for each in decoded.messages] == [1, None, 2, None, 1]
+    assert [len(each.fixes) if isinstance(each, Fixes) else None for each in decoded.messages] == [1, None, 2, None, 1]
     assert (set(decoded.errors), set(decoded.refusals)) == ({1, 3}, {(2, 1)})
 
 
@@ -325,21 +331,32 @@ def test_nothing_that_a_device_sends_raises(frames: list[bytes]) -> None:
     assert set(decoded.errors) == {i for i, each in enumerate(decoded.messages) if each is None}
     check_refusals(decoded)
     for i, each in enumerate(decoded.messages):
-        count = 0 if each is None else len(each.fixes)
-        assert each is None or 0 < count <= MAX_FIXES_PER_MESSAGE
-        assert all(position < count for frame, position in decoded.refusals if frame == i)
-        if each is not None:
-            check_observations(observations(each.fixes, NOW_MS))
+        if each is None:
+            continue
+        assert isinstance(each, Fixes)
+        assert 0 < len(each.fixes) <= MAX_FIXES_PER_MESSAGE
+        assert all(position < len(each.fixes) for frame, position in decoded.refusals if frame == i)
+        check_observations(observations(each.fixes, NOW_MS))
+
+
+STORED = {
+    "lon": ("lon", 10_000_000, UNKNOWN_INT32),
+    "lat": ("lat", 10_000_000, UNKNOWN_INT32),
+    "alt_m": ("alt", 10, UNKNOWN_INT32),
+    "speed_mps": ("speed", 100, UNKNOWN_INT32),
+    "accuracy_m": ("accuracy", 10, UNKNOWN_INT32),
+    "course_deg": ("course", 10, UNKNOWN_INT16),
+}
 
 
 def check_observations(found: Observations) -> None:
     """What is not refused may be stored."""
     check_refusals(Decoded([], {(0, i): refusal for i, refusal in found.refused.items()}))
     kept = [i for i in range(len(found.lon)) if i not in found.refused]
-    for name, (low, high) in RANGES.items():
-        column = getattr(found, name)[kept]
-        known = column[~np.isnan(column)]
-        assert np.all((known >= low) & (known <= high))
+    for name, (field, per_unit, unknown) in STORED.items():
+        column = getattr(found, field)[kept]
+        known = column[column != unknown]
+        assert np.all((known >= RANGES[name][0] * per_unit) & (known <= RANGES[name][1] * per_unit))
         assert name not in ("lon", "lat") or len(known) == len(kept)
     times = found.time_ms[kept]
     assert np.all((times == UNTIMED) | ((times >= OLDEST_MS) & (times <= NOW_MS + DAY_MS)))

@@ -42,6 +42,7 @@ from tracker.pipeline.intake import Intake
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.database import Database
 from tracker.wire import ids
+from tracker.wire.binary import MAGIC
 from tracker.wire.device import (
     Ack,
     Command,
@@ -260,7 +261,8 @@ async def _welcome(
     if default:
         socket.source.default = lane
     asset = ids.public_id(ids.ASSET, device.asset)
-    socket.say(Welcome(ids.public_id(ids.DEVICE, device.id), asset, lane.name, lane.durable, device.config))
+    named = ids.public_id(ids.DEVICE, device.id)
+    socket.say(Welcome(named, asset, lane.name, lane.durable, device.config, socket.source.slot_of(lane)))
     for row in await database.rows("waiting_commands", device.id):
         socket.say(Command(ids.public_id(ids.COMMAND, row["id"]), row["name"], row["args"]))
 
@@ -270,18 +272,19 @@ async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Flee
     ws, source, intake = socket.ws, socket.source, writer.intake
     while True:
         message = await ws.receive()
-        if message.type is WSMsgType.TEXT:
+        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
             data: bytes = message.data
-            if not data.startswith(FIXES) and b'"type"' in data and _is_control(data):
-                await _control(socket, writer, database, fleet, data)
-                continue
+            if message.type is WSMsgType.TEXT:
+                if not data.startswith(FIXES) and b'"type"' in data and _is_control(data):
+                    await _control(socket, writer, database, fleet, data)
+                    continue
+            elif not data.startswith(MAGIC):
+                raise MalformedMessage("a binary message begins with the bytes 89 54 46 01; everything else is text")
             if intake.full:
                 await _hold_back(socket, intake)
             if socket.goodbye.said:
                 return  # a newer socket may have heard already where its stream stands
             intake.put(source, data)
-        elif message.type is WSMsgType.BINARY:
-            raise MalformedMessage("binary frames are not spoken here yet; send JSON text")
         elif message.type is WSMsgType.ERROR:
             log.info("action=device_socket_failed cause=%s peer=%s", message.data, socket.request.remote)
             return
@@ -353,7 +356,7 @@ _post_head = msgspec.json.Decoder(_PostHead)
 def _post_names(request: web.Request, frame: bytes) -> _PostHead:
     """Which device and stream a POST is for: in its message, else in its query."""
     try:
-        head = _post_head.decode(frame)
+        head = _PostHead() if frame.startswith(MAGIC) else _post_head.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head = _PostHead()
     return _PostHead(head.device or request.query.get("device"), head.stream or request.query.get("stream"))

@@ -6,12 +6,13 @@ database holds and the frames are prepared again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tracker.domain.batch import DEGREE, Columns, Floats, Mask, to_course, to_units
+from tracker.domain.batch import Columns, Floats, Ints, Mask
 from tracker.domain.fix import CLOCK_AHEAD_AFTER_MS, Flag
 from tracker.domain.fleet import Fleet
 from tracker.domain.geofence import FenceIndex
@@ -20,8 +21,10 @@ from tracker.domain.presence import Judgement, Presence
 from tracker.pipeline.findings import findings
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.journal import Findings
-from tracker.wire.device import Fix, Fixes
-from tracker.wire.frames import UNTIMED, Decoded, Observations, Refusal, decode, observations
+from tracker.wire.device import Fix, Fixes, Refusal
+from tracker.wire.frames import Decoded, decode
+from tracker.wire.observations import PER_UNIT, UNTIMED, Observations, observations, woven
+from tracker.wire.packed import Block, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,26 @@ class _Run:
 
 
 @dataclass(slots=True)
+class _Parts:
+    """Where the fixes of one form are, and where in the batch they come to stand."""
+
+    first: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+
+    def add(self, first: int, at: int, count: int) -> None:
+        self.first.append(first)
+        self.at.append(at)
+        self.count.append(count)
+
+
+@dataclass(slots=True)
 class _Gathered:
     runs: list[_Run] = field(default_factory=list)
-    fixes: list[Fix] = field(default_factory=list)
+    count: int = 0  # fixes in all
+    fixes: list[Fix] = field(default_factory=list)  # of texts
+    texts: _Parts = field(default_factory=_Parts)
+    blocks: _Parts = field(default_factory=_Parts)
     refusals: dict[int, Refusal] = field(default_factory=dict)
     cursors: dict[Lane, tuple[int, int]] = field(default_factory=dict)
     replies: dict[Source, Reply] = field(default_factory=dict)
@@ -118,79 +138,106 @@ def _gather(sources: Sequence[Source], decoded: Decoded) -> _Gathered:
     return out
 
 
-def _take(out: _Gathered, source: Source, lane: Lane, message: Fixes, i: int, decoded: Decoded) -> None:
+def _take(out: _Gathered, source: Source, lane: Lane, message: Fixes | Block, i: int, decoded: Decoded) -> None:
+    count = message.count if isinstance(message, Block) else len(message.fixes)
     due = lane.prepared + 1
     seq = due if message.seq is None else message.seq
-    known, skipped, fresh = 0, 0, message.fixes
-    if seq < due:
-        known = due - seq  # so many of them are resends
-        fresh = fresh[known:]
-        if not fresh:
-            return
-    elif seq > due:
-        skipped = seq - due
-    lane.prepared = seq + len(message.fixes) - 1
+    known = max(due - seq, 0)  # so many of them are resends
+    if known >= count:
+        return
+    skipped = max(seq - due, 0)
+    lane.prepared = seq + count - 1
     before = out.cursors.get(lane)
     out.cursors[lane] = (lane.prepared, skipped if before is None else before[1] + skipped)
-    first = len(out.fixes)
-    out.runs.append(_Run(source, lane, seq + known, first))
-    out.fixes.extend(fresh)
-    if decoded.refusals:
-        for position in range(known, len(message.fixes)):
-            refusal = decoded.refusals.get((i, position))
-            if refusal is not None:
-                out.refusals[first + position - known] = refusal
+    out.runs.append(_Run(source, lane, seq + known, out.count))
+    if isinstance(message, Block):
+        out.blocks.add(message.first + known, out.count, count - known)
+    else:
+        out.texts.add(len(out.fixes), out.count, count - known)
+        out.fixes.extend(message.fixes[known:] if known else message.fixes)
+        if decoded.refusals:
+            _note_refusals(out, i, known, count, decoded)
+    out.count += count - known
 
 
-def _stamp(times_ms: np.ndarray, devices: np.ndarray, clock: Clock, now_ms: int) -> None:
+def _note_refusals(out: _Gathered, i: int, known: int, count: int, decoded: Decoded) -> None:
+    for position in range(known, count):
+        refusal = decoded.refusals.get((i, position))
+        if refusal is not None:
+            out.refusals[out.count + position - known] = refusal
+
+
+def _spans(firsts: Sequence[int], counts: Sequence[int]) -> Ints:
+    """first, first + 1, … of each span, one span behind the other."""
+    ends = np.cumsum(counts)
+    return np.repeat(np.subtract(firsts, ends) + counts, counts) + np.arange(int(ends[-1]))
+
+
+def _observed(gathered: _Gathered, decoded: Decoded, now_ms: int) -> Observations:
+    """All fixes in the order in which they came."""
+    texts, blocks = gathered.texts, gathered.blocks
+    if not blocks.count:
+        return observations(gathered.fixes, now_ms)
+    in_binary = unpacked(decoded.records[_spans(blocks.first, blocks.count)], now_ms)
+    if not texts.count:
+        return in_binary
+    return woven(
+        (
+            (observations(gathered.fixes, now_ms), _spans(texts.at, texts.count)),
+            (in_binary, _spans(blocks.at, blocks.count)),
+        )
+    )
+
+
+def _stamp(times_ms: Ints, devices: Ints, clock: Clock, now_ms: int) -> None:
     for i in np.flatnonzero(times_ms == UNTIMED).tolist():
         times_ms[i] = clock.stamp(int(devices[i]), now_ms)
 
 
-def _flags(seen: Observations, standby: Mask, max_accuracy_m: Floats, now_ms: int) -> np.ndarray:
+def _flags(seen: Observations, standby: Mask, max_accuracy_m: Floats, now_ms: int) -> NDArray[np.int16]:
     """Why each fix decides nothing; 0 for a trusted one."""
-    zero = (np.abs(seen.lon) <= 0.5 / DEGREE) & (np.abs(seen.lat) <= 0.5 / DEGREE)  # what will be stored as 0
-    flags = np.where(zero, int(Flag.ZERO_ISLAND), 0)
-    flags |= np.where(
-        seen.accuracy_m > max_accuracy_m, int(Flag.POOR_ACCURACY), 0
-    )  # NaN compares false: not known is not poor
+    flags = np.where((seen.lon == 0) & (seen.lat == 0), int(Flag.ZERO_ISLAND), 0)
+    poor = seen.accuracy > max_accuracy_m * PER_UNIT["accuracy_m"]  # not known is the smallest number: not poor
+    flags |= np.where(poor, int(Flag.POOR_ACCURACY), 0)
     flags |= np.where(seen.time_ms > now_ms + CLOCK_AHEAD_AFTER_MS, int(Flag.CLOCK_AHEAD), 0)
     flags |= np.where(standby, int(Flag.STANDBY), 0)
     return flags.astype(np.int16)
 
 
-def _columns(gathered: _Gathered, fleet: Fleet, clock: Clock, now_ms: int) -> tuple[Columns, dict[int, Refusal]]:
-    seen = observations(gathered.fixes, now_ms)
-    lanes = [run.lane for run in gathered.runs]
-    edges = np.array([run.first for run in gathered.runs] + [len(gathered.fixes)], dtype=np.int64)
+def _columns(
+    gathered: _Gathered, decoded: Decoded, fleet: Fleet, clock: Clock, now_ms: int
+) -> tuple[Columns, dict[int, Refusal]]:
+    seen = _observed(gathered, decoded, now_ms)
+    edges = np.array([run.first for run in gathered.runs] + [gathered.count], dtype=np.int64)
     counts = np.diff(edges)
     # A device may have been moved to another asset since its socket opened.
-    devices = [fleet.devices.get(lane.device.id, lane.device) for lane in lanes]
+    devices = [fleet.devices.get(run.lane.device.id, run.lane.device) for run in gathered.runs]
     device = np.repeat(np.array([each.id for each in devices], dtype=np.int32), counts)
     asset = np.repeat(np.array([each.asset for each in devices], dtype=np.int32), counts)
     standby = np.repeat(np.array([fleet.is_standby(each) for each in devices], dtype=np.bool_), counts)
-    refused = {**seen.refused, **gathered.refusals}
-    keep = np.ones(len(gathered.fixes), dtype=np.bool_)
-    keep[list(refused)] = False
     _stamp(seen.time_ms, device, clock, now_ms)
     max_accuracy_m = np.repeat(fleet.limits([each.asset for each in devices])[1], counts)
     flags = _flags(seen, standby, max_accuracy_m, now_ms)
-    attributes = None
-    if seen.attributes is not None:
-        attributes = [value for value, kept in zip(seen.attributes, keep.tolist(), strict=True) if kept]
     columns = Columns(
-        asset[keep],
-        device[keep],
-        seen.time_ms[keep].astype(np.int64),
-        np.rint(seen.lon[keep] * DEGREE).astype(np.int32),
-        np.rint(seen.lat[keep] * DEGREE).astype(np.int32),
-        to_units(seen.alt_m[keep], 10),
-        to_units(seen.speed_mps[keep], 100),
-        to_course(seen.course_deg[keep]),
-        to_units(seen.accuracy_m[keep], 10),
-        flags[keep],
-        attributes,
+        asset,
+        device,
+        seen.time_ms,
+        seen.lon,
+        seen.lat,
+        seen.alt,
+        seen.speed,
+        seen.course,
+        seen.accuracy,
+        flags,
+        seen.attributes,
     )
+    refused = {**seen.refused, **gathered.refusals}
+    if refused:
+        keep = np.ones(gathered.count, dtype=np.bool_)
+        keep[list(refused)] = False
+        columns = columns.take(keep)
+        if columns.attributes is not None and not any(columns.attributes):
+            columns = replace(columns, attributes=None)
     return columns, refused
 
 
@@ -226,10 +273,11 @@ def prepare(
         now_ms: epoch milliseconds of receipt.
         refusal: rejects every fix of the batch.
     """
-    gathered = _gather(sources, decode(frames))
+    decoded = decode(frames)
+    gathered = _gather(sources, decoded)
     if refusal is not None:
-        gathered.refusals = dict.fromkeys(range(len(gathered.fixes)), refusal)
-    columns, refused = _columns(gathered, fleet, clock, now_ms)
+        gathered.refusals = dict.fromkeys(range(gathered.count), refusal)
+    columns, refused = _columns(gathered, decoded, fleet, clock, now_ms)
     if len(columns):
         presence.reserve(int(columns.asset.max()))
     assets, which = np.unique(columns.asset, return_inverse=True)

@@ -12,6 +12,7 @@ from tracker.domain.fleet import Device
 from tracker.errors import InvalidField
 from tracker.wire import ids
 from tracker.wire.device import Fixes
+from tracker.wire.packed import Block
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +38,7 @@ class Source:
     gateway: bool = False  # answers name their device
     default: Lane | None = None
     lanes: dict[tuple[int, str], Lane] = field(default_factory=dict)
+    slots: list[Lane] = field(default_factory=list)  # the same, by the numbers that binary frames call them
     queued: int = 0  # frames taken in whose batch is not yet committed
     on_superseded: Callable[[], None] = lambda: (
         None
@@ -47,6 +49,7 @@ class Source:
     def open(self, lane: Lane) -> None:
         if (lane.device.id, lane.name) not in self.lanes:
             self.lanes[lane.device.id, lane.name] = lane
+            self.slots.append(lane)
             lane.users.append(self)
 
     def release(self) -> None:
@@ -62,9 +65,16 @@ class Source:
             if lane.source is self:
                 lane.source = None
         self.lanes.clear()
+        self.slots.clear()
 
-    def lane_of(self, message: Fixes) -> Lane | None:
+    def slot_of(self, lane: Lane) -> int:
+        """What binary frames on this socket call an open stream."""
+        return self.slots.index(lane)
+
+    def lane_of(self, message: Fixes | Block) -> Lane | None:
         """The open stream that a message is for; None when it names one that is not open here."""
+        if isinstance(message, Block):
+            return self.slots[message.slot] if message.slot < len(self.slots) else None
         lane = self.default
         if message.device is None and (message.stream is None or (lane is not None and message.stream == lane.name)):
             return lane

@@ -18,6 +18,7 @@ from tracker.sdk.buffer import Lane, Numbered
 from tracker.sdk.errors import AccessRefused, BufferFailed, StreamTakenOver
 from tracker.sdk.fixes import encode_frame
 from tracker.sdk.shelf import Shelf
+from tracker.wire.binary import MAGIC
 from tracker.wire.device import Ack, Command, Config, Error, FromServer, Reject, SlowDown, Welcome
 
 log = logging.getLogger("tracker.sdk")
@@ -98,6 +99,7 @@ class Link:
         self._acked = 0
         self._settled = 0
         self._given_up = 0
+        self._slot = 0
         self._resume_at_s = 0.0
         self._full_frame = min(FRAME_FIXES, self._buffer.limits.window // FRAMES_IN_FLIGHT)
         self._frame_fixes = self._full_frame
@@ -186,6 +188,7 @@ class Link:
             raise Disconnected(None, "the server has later fixes of this stream; going on under a new one")
         if welcome.seq < self._settled:
             log.warning("the server acked %d of this stream but has only %d", self._settled, welcome.seq)
+        self._slot = welcome.slot
         self._acked = self._sent = max(welcome.seq, self._given_up)
         self._settled = -1
         await self._settle()
@@ -291,8 +294,9 @@ class Link:
             self._sent = run[-1].seq
             self._in_flight.append((self._sent, len(run)))
             stream, bodies = self._buffer.stream(self._lane), [fix.body for fix in run]
-            frame = encode_frame(stream, run[0].seq, bodies, self._gateway_for)
-            await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
+            frame = encode_frame(stream, run[0].seq, bodies, self._gateway_for, self._slot)
+            binary = frame.startswith(MAGIC)
+            await socket.send_frame(frame, aiohttp.WSMsgType.BINARY if binary else aiohttp.WSMsgType.TEXT)
             await self._settle()
 
     def _may_send(self) -> bool:

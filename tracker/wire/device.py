@@ -1,11 +1,12 @@
-"""The messages between a device and `/v1/ingest`, as types: JSON text now, both directions.
+"""The messages between a device and `/v1/ingest`, as types: JSON text, both directions.
 
-Decoding here is strict and per message; how a whole batch of frames becomes columns is `wire.frames`.
-No numpy here: the device SDK imports this module.
+Decoding here is strict and per message; how a whole batch of frames becomes columns is `wire.frames`. Fixes have a
+binary form, too: `wire.binary`. No numpy here: the device SDK imports this module.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -20,6 +21,9 @@ StreamName = Annotated[str, Meta(min_length=1, max_length=MAX_STREAM_NAME_LENGTH
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 
 
+NO_ATTRIBUTES: Final = msgspec.Raw()  # what is absent; msgspec knows Raw alone, not Raw or None
+
+
 class Fix(Struct, omit_defaults=True):
     """One observation as it is written on the wire; only lon and lat are required."""
 
@@ -30,7 +34,7 @@ class Fix(Struct, omit_defaults=True):
     accuracy_m: float | None = None
     speed_mps: float | None = None
     course_deg: float | None = None
-    attributes: msgspec.Raw | None = None
+    attributes: msgspec.Raw = NO_ATTRIBUTES
 
 
 class Fixes(Struct, tag="fixes", omit_defaults=True):
@@ -65,14 +69,15 @@ class Status(Struct, tag="status"):
     device: str | None = None
 
 
-class Welcome(Struct, tag="welcome"):
-    """Where the stream stands: seq is its last durable fix, 0 for none."""
+class Welcome(Struct, tag="welcome", omit_defaults=True):
+    """Where the stream stands: seq is its last durable fix, 0 for none; slot is what binary frames call it."""
 
     device: str
     asset: str
     stream: str
     seq: int
     config: dict[str, Any]
+    slot: int = 0
 
 
 class Ack(Struct, tag="ack"):
@@ -91,6 +96,14 @@ class Reject(Struct, tag="reject"):
     code: str
     message: str
     device: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one fix is refused for good, or one frame cannot be used."""
+
+    code: str
+    message: str
 
 
 class Error(Struct, tag="error"):
