@@ -51,6 +51,7 @@ from tracker.live.latest import Latest
 from tracker.live.reachability import Reachability
 from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.intake import Intake
+from tracker.pipeline.pairs.judge import PairJudge
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.reachability import Teller, hear, restore
 from tracker.pipeline.revise import Reviser
@@ -181,7 +182,9 @@ class Server:
         self.writer.on_end(self.failed.set)
         await restore(self.writer, self.reachability, self.database)
         self._watch(self._stack, Teller(self.writer, self.reachability).run(), "reachability")
-        self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
+        self.filer = Filer(
+            url, lambda: self.writer.proximities.may_be_filed(self.writer.committed), self.writer.lanes.forget_filed
+        )
         await self.filer.start()
         self.filer.on_end(self.failed.set)
         self._stack.push_async_callback(self.filer.stop)
@@ -189,6 +192,10 @@ class Server:
         await self.reviser.start()
         self.reviser.on_end(self.failed.set)
         self._stack.push_async_callback(self.reviser.stop)
+        self.pairs = PairJudge(self.database, self.writer)
+        await self.pairs.start()
+        self.pairs.on_end(self.failed.set)
+        self._stack.push_async_callback(self.pairs.stop)
         await self.dispatcher.start()
         self._stack.push_async_callback(self.dispatcher.stop)
         self.hub.start()
@@ -289,6 +296,11 @@ class Server:
                 "counter",
                 "Events told late, revised or retracted",
                 self.reviser.corrections,
+            ),
+            "tracker_pairs_behind": (
+                "gauge",
+                "Batches and changes that geofences around assets have yet to judge",
+                self.pairs.behind,
             ),
             "tracker_hook_in_flight": ("gauge", "Attempts under way", stats.in_flight),
             **{

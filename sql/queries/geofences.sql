@@ -18,7 +18,7 @@ JOIN jsonb_array_elements($7::jsonb) WITH ORDINALITY AS o (value, position) ON o
 SELECT g.id, v.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m, v.buffer_m, v.options,
        v.from_batch, v.to_batch, (SELECT f.from_batch FROM geofence_version f WHERE f.geofence = g.id AND f.version = 1) AS since_batch
 FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version < g.version
-WHERE g.deleted_at IS NULL
+WHERE g.deleted_at IS NULL AND v.geom IS NOT NULL
 ORDER BY g.id, v.version
 
 -- name: update_geofence

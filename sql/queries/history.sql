@@ -30,8 +30,8 @@ ORDER BY f.asset
 
 -- name: visits_of_asset
 -- Those that overlap the time between $4 and $5, after the place ($2, $3) in their order.
-SELECT v.id, v.geofence, g.name AS geofence_name, v.enter_time, v.exit_time, v.initial
-FROM visit v JOIN geofence g ON g.id = v.geofence
+SELECT v.id, v.geofence, g.name AS geofence_name, v.enter_time, v.exit_time, v.initial, v.near, n.name AS near_name
+FROM visit v JOIN geofence g ON g.id = v.geofence LEFT JOIN asset n ON n.id = v.near
 WHERE v.asset = $1 AND (v.enter_time, v.id) > ($2, $3)
   AND ($4::timestamptz IS NULL OR v.exit_time IS NULL OR v.exit_time >= $4)
   AND ($5::timestamptz IS NULL OR v.enter_time <= $5)

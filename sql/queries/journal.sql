@@ -59,13 +59,13 @@ SELECT asset, state FROM standing
 SELECT DISTINCT asset FROM late ORDER BY asset
 
 -- name: load_open_visits
-SELECT v.asset, v.geofence, v.enter_time FROM visit v JOIN geofence g ON g.id = v.geofence AND g.deleted_at IS NULL WHERE v.exit_event IS NULL
+SELECT v.asset, v.geofence, v.enter_time FROM visit v JOIN geofence g ON g.id = v.geofence AND g.deleted_at IS NULL WHERE v.exit_event IS NULL AND v.near IS NULL
 
 -- name: load_geofences
 SELECT g.id, g.version, g.name, g.tags, g.attributes, v.quality, ST_AsBinary(v.geom) AS geom, v.radius_m, v.buffer_m, v.options, v.from_batch,
        (SELECT f.from_batch FROM geofence_version f WHERE f.geofence = g.id AND f.version = 1) AS since_batch
 FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.version
-WHERE g.deleted_at IS NULL
+WHERE g.deleted_at IS NULL AND v.geom IS NOT NULL
 ORDER BY g.id
 
 -- name: open_stream

@@ -24,7 +24,7 @@ SELECT from_batch, tags FROM asset_tags WHERE asset = $1 ORDER BY from_batch
 SELECT e.id, e.type, e.geofence, e.geofence_version, e.device, e.batch, e.fix_time, e.lon, e.lat, e.initial, e.cause, e.crossed_at,
        e.crossed_lon, e.crossed_lat
 FROM event e
-WHERE e.asset = $1 AND e.geofence IS NOT NULL AND e.status <> 'retracted'
+WHERE e.asset = $1 AND e.geofence IS NOT NULL AND e.near IS NULL AND e.status <> 'retracted'
   AND CASE WHEN e.cause IN ('fence_changed', 'asset_changed') THEN e.batch = ANY ($4::bigint[])
            ELSE e.fix_time BETWEEN $2 AND $3 END
   AND NOT EXISTS (SELECT FROM event r WHERE r.revises = e.id)

@@ -15,7 +15,7 @@ from tests.domain.test_presence import QUALITIES, Crossing, Rule, order
 from tests.store.batches import clear, cursors_of, make_fleet, store_settings
 from tests.store.test_snapshot import assert_same
 from tracker.domain.fleet import Asset, Fleet
-from tracker.domain.geofence import Quality
+from tracker.domain.geofence import Geofence, Quality
 from tracker.domain.presence import ENTER, EXIT
 from tracker.domain.shape import Circle, Shape, polygon
 from tracker.errors import NotFound, RefusedByDatabase, StoreUnavailable
@@ -99,6 +99,7 @@ class Town:
 
     async def create(self, step: Create) -> list[Told]:
         (made,) = await self.done(create(self.writer, [Draft("new", step.shape, step.quality)]))
+        assert isinstance(made, Geofence)
         assert (made.version, made.since_batch) == (1, self.writer.batch + 1)
         self.rule.fences[made.id] = made
         return []

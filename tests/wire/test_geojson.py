@@ -40,7 +40,7 @@ def test_a_geofence_comes_back_as_it_was_given(shape: Shape) -> None:
     given_ = Geofence(7, 3, "Depot", shape, "all", 1, ("a", "b"), {"colour": "red", "n": [1, {"x": None}]})
     text = msgspec.json.encode(feature_json(given_))
     feature = msgspec.json.decode(text, type=Feature)
-    known, _, _, own = properties_of(feature.properties)
+    known, _, _, own, _ = properties_of(feature.properties)
 
     assert shape_of(feature.geometry, known) == shape
     assert (known.name, known.tags, known.quality) == ("Depot", ["a", "b"], "all")

@@ -12,13 +12,15 @@ from aiohttp import web
 
 from tracker.access.roles import Role, require
 from tracker.domain.geofence import Geofence
+from tracker.domain.proximity import Around, Proximity
 from tracker.domain.shape import Circle, Corridor, Shape, boxes
 from tracker.doors.keys import WRITER
 from tracker.doors.live import bounds_of
 from tracker.doors.paging import page_of, path_id
 from tracker.doors.problems import body
 from tracker.errors import InvalidField, NotFound, TrackerError
-from tracker.pipeline.fences import Draft, create, delete, replace_fence
+from tracker.pipeline.commit import Writer
+from tracker.pipeline.fences import Draft, create, delete, delete_proximity, replace_fence, replace_proximity
 from tracker.wire import ids
 from tracker.wire.geojson import (
     Feature,
@@ -55,11 +57,25 @@ class Asked(NamedTuple):
 
 def _asked(feature: Feature, *, repair: bool) -> Asked:
     wishes = properties_of(feature.properties)
+    if wishes.around is not None:
+        return Asked(_draft_around(wishes, feature.geometry), [] if repair else None)
     shape, repairs = asked_shape_of(feature.geometry, wishes.known, repair=repair)
     return Asked(_draft_of(wishes, shape), repairs if repair else None)
 
 
-def _draft_of(wishes: Wishes, shape: Shape) -> Draft:
+def _draft_around(wishes: Wishes, geometry: Geometry | msgspec.UnsetType | None) -> Draft:
+    assert wishes.around is not None
+    if isinstance(geometry, Geometry):
+        raise InvalidField("properties.near belongs to a Feature whose geometry is null", field="properties.near")
+    for name in ("radius_m", "buffer_m"):
+        if getattr(wishes.known, name) is not None:
+            raise InvalidField(
+                f"properties.{name} does not apply to a geofence around assets", field=f"properties.{name}"
+            )
+    return _draft_of(wishes, wishes.around)
+
+
+def _draft_of(wishes: Wishes, shape: Shape | Around) -> Draft:
     known = wishes.known
     return Draft(known.name, shape, known.quality, tuple(known.tags), wishes.own, wishes.rule, wishes.options)
 
@@ -88,7 +104,7 @@ def _wants_repair(request: web.Request) -> bool:
     return text == "true"
 
 
-def _told(fence: Geofence, repairs: list[str] | None) -> dict[str, Any]:
+def _told(fence: Geofence | Proximity, repairs: list[str] | None) -> dict[str, Any]:
     """The Feature, and beside its members what was repaired, if that was asked for."""
     return feature_json(fence) | ({} if repairs is None else {"repairs": repairs})
 
@@ -131,17 +147,20 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     """A FeatureCollection in the order of making, with `next` as every list has it."""
     page = page_of(request, ids.GEOFENCE, "bbox")
     bbox = _bbox(request.query["bbox"]) if "bbox" in request.query else None
-    fences = request.app[WRITER].index.fences
-    after = page.after
+    fences, after = _all(request.app[WRITER]), page.after
     chosen = [fences[number] for number in sorted(number for number in fences if number > after)]
     if bbox is not None:
-        chosen = [fence for fence in chosen if _touches(fence, bbox)]
+        chosen = [fence for fence in chosen if isinstance(fence, Geofence) and _touches(fence, bbox)]
     more = len(chosen) > page.limit
     chosen = chosen[: page.limit]
     following = ids.public_id(ids.GEOFENCE, chosen[-1].id) if more else None
     return _answer(
         {"type": "FeatureCollection", "features": [feature_json(fence) for fence in chosen], "next": following}
     )
+
+
+def _all(writer: Writer) -> dict[int, Geofence | Proximity]:
+    return {**writer.index.fences, **writer.proximities.current}
 
 
 def _bbox(text: str) -> list[float]:
@@ -151,9 +170,9 @@ def _bbox(text: str) -> list[float]:
         raise InvalidField("bbox must be four numbers: west,south,east,north", field="bbox") from None
 
 
-def _fence(request: web.Request) -> Geofence:
-    number = path_id(request, ids.GEOFENCE)
-    fence = request.app[WRITER].index.fences.get(number)
+def _fence(request: web.Request) -> Geofence | Proximity:
+    number, writer = path_id(request, ids.GEOFENCE), request.app[WRITER]
+    fence = writer.index.fences.get(number) or writer.proximities.current.get(number)
     if fence is None:
         raise NotFound(f"There is no geofence {request.match_info['id']}.")
     return fence
@@ -168,7 +187,10 @@ async def get_one(request: web.Request) -> web.StreamResponse:
 async def change(request: web.Request) -> web.StreamResponse:
     """Change what is given: the geometry as a whole, the properties one by one (null removes an own one)."""
     patch, repair = await body(request, FeaturePatch), _wants_repair(request)
-    number, reshape = _fence(request).id, await _reshaped(patch.geometry, repair=repair)
+    known = _fence(request)
+    if isinstance(known, Proximity):
+        return _answer(_told(await _change_around(request.app[WRITER], known.id, patch), [] if repair else None))
+    number, reshape = known.id, await _reshaped(patch.geometry, repair=repair)
     repairs: list[str] = []
 
     def wanted(fence: Geofence) -> Draft:
@@ -177,6 +199,32 @@ async def change(request: web.Request) -> web.StreamResponse:
 
     changed = await replace_fence(request.app[WRITER], number, wanted)
     return _answer(_told(changed, repairs if repair else None))
+
+
+async def _change_around(writer: Writer, number: int, patch: FeaturePatch) -> Proximity:
+    def wanted(fence: Proximity) -> Draft:
+        wishes = properties_of(_merged(fence, patch))
+        if wishes.around is None:
+            raise InvalidField(
+                "a geofence around assets stays one: make a new one with a geometry", field="properties.near"
+            )
+        return _draft_around(wishes, patch.geometry)
+
+    return await replace_proximity(writer, number, wanted)
+
+
+def _merged(fence: Geofence | Proximity, patch: FeaturePatch, **more: Any) -> dict[str, Any]:
+    """The properties in force with those of the patch; null removes one."""
+    merged: dict[str, Any] = {
+        **fence.attributes,
+        **fence.options,
+        "name": fence.name,
+        "tags": list(fence.tags),
+        "quality": fence.quality,
+        **more,
+        **(patch.properties if isinstance(patch.properties, dict) else {}),
+    }
+    return {name: value for name, value in merged.items() if value is not None and name != "version"}
 
 
 async def _reshaped(geometry: Geometry | msgspec.UnsetType | None, *, repair: bool) -> Reshape | None:
@@ -198,16 +246,11 @@ async def _reshaped(geometry: Geometry | msgspec.UnsetType | None, *, repair: bo
 
 def _patched(fence: Geofence, patch: FeaturePatch, reshape: Reshape | None) -> tuple[Draft, list[str]]:
     """The geofence in force with the patch applied, and what was repaired."""
-    merged: dict[str, Any] = {
-        **fence.attributes,
-        **fence.options,
-        "name": fence.name,
-        "tags": list(fence.tags),
-        "quality": fence.quality,
-    }
-    given = patch.properties if isinstance(patch.properties, dict) else {}
-    merged |= _sizes_that_stay(fence.shape, patch.geometry) | given
-    wishes = properties_of({name: value for name, value in merged.items() if value is not None and name != "version"})
+    wishes = properties_of(_merged(fence, patch, **_sizes_that_stay(fence.shape, patch.geometry)))
+    if wishes.around is not None:
+        raise InvalidField(
+            "a geofence with a geometry keeps one: make a new one around assets", field="properties.near"
+        )
     shape, repairs = reshape(wishes.known) if reshape else (_unchanged(fence.shape, wishes.known), [])
     return _draft_of(wishes, shape), repairs
 
@@ -234,7 +277,8 @@ def _unchanged(shape: Shape, known: Properties) -> Shape:
 @require(Role.DISPATCHER)
 async def remove(request: web.Request) -> web.StreamResponse:
     """End it; its open visits close."""
-    await delete(request.app[WRITER], _fence(request).id)
+    known = _fence(request)
+    await (delete_proximity if isinstance(known, Proximity) else delete)(request.app[WRITER], known.id)
     return web.Response(status=204)
 
 

@@ -264,4 +264,9 @@ def _visit(row: Mapping[str, Any]) -> dict[str, Any]:
         "enter_time": rfc3339(row["enter_time"]),
         "exit_time": None if row["exit_time"] is None else rfc3339(row["exit_time"]),
         **({"initial": True} if row["initial"] else {}),
+        **(
+            {}
+            if row["near"] is None
+            else {"near": {"id": ids.public_id(ids.ASSET, row["near"]), "name": row["near_name"]}}
+        ),
     }

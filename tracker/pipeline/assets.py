@@ -49,6 +49,7 @@ async def retag(writer: Writer, asset: int, tags: Sequence[str], change: Change)
             await keep_standing(writer, found)
 
         row = await change(writer.journal.connection, within)
+        writer.proximities.retag(asset, after, judged_from)
         settled(writer, found, told[0])
         return row
 
@@ -90,6 +91,7 @@ async def end(writer: Writer, asset: int, change: Change) -> None:
 
         await change(writer.journal.connection, within)
         writer.late.discard(asset)
+        writer.proximities.retag(asset, None, writer.batch + 1)
         settled(writer, found, told[0])
 
     await writer.between_batches(step)

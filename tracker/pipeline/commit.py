@@ -20,13 +20,14 @@ from tracker.domain.presence import Presence
 from tracker.errors import LockLost, RefusedByDatabase, StoreUnavailable, TrackerError
 from tracker.pipeline.intake import Intake, OpenBatch
 from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
+from tracker.pipeline.pairs.register import Register
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
 from tracker.store.database import translated
 from tracker.store.journal import Cursors, Journal, journal_rows
 from tracker.store.snapshot import Snapshot, load, restore_fleet
-from tracker.wire.frames import Refusal
+from tracker.wire.device import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Writer:
         self.presence = Presence()
         self.index = FenceIndex()
         self.chronicle = Chronicle(self.index)
+        self.proximities = Register()
         self.late: set[int] = set()  # assets to be judged again
         self.unfiled: dict[int, int] = {}  # stream -> last durable number, as of the start
         self.batch = 0  # the last number given out
@@ -212,6 +214,7 @@ class Writer:
         self.fixes += len(done.prepared.columns)
         self.batches += 1
         self.late.update(done.prepared.judgement.late)
+        self.proximities.hear(done.prepared)
         self.publisher.publish(done.prepared, done.record.events)
 
     # Changes of geofences
@@ -249,6 +252,7 @@ class Writer:
         self.presence = snapshot.presence
         self.index = FenceIndex(version.fence for version in snapshot.fences)
         self.chronicle = Chronicle(self.index, [*snapshot.earlier, *snapshot.fences])
+        self.proximities.restore(snapshot.proximities)
         self.late = snapshot.late
         self.batch = self.committed = snapshot.batch
         self.event = snapshot.event

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tracker.domain.geofence import PLAIN, Geofence, Quality, Rule, Version
+from tracker.domain.proximity import Around, Proximity
 from tracker.domain.shape import Shape, buffer_m, radius_m, to_wkb
 from tracker.domain.turn import FENCE_DELETED, Turned, ended, turned
 from tracker.errors import NotFound
@@ -27,7 +28,7 @@ class Draft:
     """A geofence as it is asked for."""
 
     name: str
-    shape: Shape
+    shape: Shape | Around
     quality: Quality = "trusted"
     tags: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -35,10 +36,10 @@ class Draft:
     options: dict[str, Any] = field(default_factory=dict)  # the rule as it was given
 
 
-async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
+async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence | Proximity]:
     """Make geofences, all or none, in order."""
 
-    async def change(writer: Writer) -> list[Geofence]:
+    async def change(writer: Writer) -> list[Geofence | Proximity]:
         since, connection = writer.batch + 1, writer.journal.connection
         with translated():
             async with connection.transaction():
@@ -46,16 +47,35 @@ async def create(writer: Writer, drafts: Sequence[Draft]) -> list[Geofence]:
                 rows = await connection.fetch(sql("insert_geofences"), texts)
                 numbers = sorted(row["id"] for row in rows)
                 await _insert_versions(writer, numbers, [1] * len(drafts), drafts, since)
-        made = [
-            Geofence(number, 1, d.name, d.shape, d.quality, since, d.tags, d.attributes, d.rule, d.options)
-            for number, d in zip(numbers, drafts, strict=True)
-        ]
+        made = [_made(number, draft, since) for number, draft in zip(numbers, drafts, strict=True)]
         for fence in made:
-            writer.index.put(fence)
-            writer.chronicle.put(Version(since, fence))
+            if isinstance(fence, Proximity):
+                writer.proximities.put(fence)
+            else:
+                writer.index.put(fence)
+                writer.chronicle.put(Version(since, fence))
         return made
 
     return await writer.between_batches(change)  # type: ignore[no-any-return]
+
+
+def _made(number: int, draft: Draft, since: int) -> Geofence | Proximity:
+    described = draft.tags, draft.attributes
+    if isinstance(draft.shape, Around):
+        return Proximity(
+            number,
+            1,
+            draft.name,
+            draft.shape,
+            draft.quality,
+            since,
+            *described,
+            draft.rule.exit_margin_m,
+            draft.rule.max_gap_s,
+            draft.rule.assets,
+            draft.options,
+        )
+    return Geofence(number, 1, draft.name, draft.shape, draft.quality, since, *described, draft.rule, draft.options)
 
 
 async def _insert_versions(
@@ -66,9 +86,9 @@ async def _insert_versions(
         numbers,
         versions,
         [d.quality for d in drafts],
-        [to_wkb(d.shape) for d in drafts],
-        [radius_m(d.shape) for d in drafts],
-        [buffer_m(d.shape) for d in drafts],
+        [None if isinstance(d.shape, Around) else to_wkb(d.shape) for d in drafts],
+        [None if isinstance(d.shape, Around) else radius_m(d.shape) for d in drafts],
+        [None if isinstance(d.shape, Around) else buffer_m(d.shape) for d in drafts],
         [d.options for d in drafts],
         since,
     )
@@ -133,6 +153,7 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
     async def change(writer: Writer) -> Geofence:
         old, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
         draft, since = wanted(old), writer.batch + 1
+        assert not isinstance(draft.shape, Around)
         new = replace(
             old,
             name=draft.name,
@@ -168,7 +189,52 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
     return await writer.between_batches(change)  # type: ignore[no-any-return]
 
 
-def _described(fence: Geofence) -> tuple[int, int, str, list[str], dict[str, Any]]:
+async def replace_proximity(writer: Writer, fence_id: int, wanted: Callable[[Proximity], Draft]) -> Proximity:
+    """The same for a geofence around assets. Whoever judges pairs ends the visits of the version before."""
+
+    async def change(writer: Writer) -> Proximity:
+        old, connection = _around(writer, fence_id), writer.journal.connection
+        draft, since = wanted(old), writer.batch + 1
+        made = _made(old.id, draft, since)
+        assert isinstance(made, Proximity)
+        same = old.judges_like(made)
+        new = replace(made, version=old.version + (not same), from_batch=old.from_batch if same else since)
+        with translated():
+            async with connection.transaction():
+                await connection.execute(sql("update_geofence"), *_described(new))
+                if not same:
+                    await connection.execute(sql("close_geofence_version"), new.id, old.version, since)
+                    await _insert_versions(writer, [new.id], [new.version], [draft], since)
+        writer.proximities.put(new)
+        writer.batch += not same  # two changes have two places, also when nothing comes between them
+        return new
+
+    return await writer.between_batches(change)  # type: ignore[no-any-return]
+
+
+def _around(writer: Writer, fence_id: int) -> Proximity:
+    fence = writer.proximities.current.get(fence_id)
+    if fence is None:
+        raise NotFound(f"There is no geofence {ids.public_id(ids.GEOFENCE, fence_id)}.")
+    return fence
+
+
+async def delete_proximity(writer: Writer, fence_id: int) -> None:
+    """End a geofence around assets; whoever judges pairs ends its visits."""
+
+    async def change(writer: Writer) -> None:
+        fence, connection, until = _around(writer, fence_id), writer.journal.connection, writer.batch + 1
+        with translated():
+            async with connection.transaction():
+                await connection.execute(sql("close_geofence_version"), fence_id, fence.version, until)
+                await connection.execute(sql("delete_geofence"), fence_id)
+        writer.proximities.remove(fence_id, until)
+        writer.batch += 1
+
+    await writer.between_batches(change)
+
+
+def _described(fence: Geofence | Proximity) -> tuple[int, int, str, list[str], dict[str, Any]]:
     return fence.id, fence.version, fence.name, list(fence.tags), fence.attributes
 
 

@@ -5,7 +5,7 @@ Only what the journal needs. Format: PostgreSQL manual, "COPY", "Binary Format";
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,24 @@ def int8(value: int) -> bytes:
 def timestamp(epoch_ms: int | None) -> bytes:
     """A timestamptz from epoch milliseconds; None is null."""
     return NULL if epoch_ms is None else struct.pack(">iq", 8, (epoch_ms - _PG_EPOCH_MS) * 1000)
+
+
+def tuple_dtype(fields: Sequence[tuple[str, str]]) -> np.dtype[Any]:
+    """A row of binary COPY whose fields are not null and of fixed width: each has its length before it."""
+    parts: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind in fields:
+        parts += [(f"{name}_bytes", ">i4"), (name, kind)]
+    return np.dtype(parts)
+
+
+def rows_of(data: bytes, kind: np.dtype[Any]) -> NDArray[np.void]:
+    """The rows of a whole binary COPY, all of one fixed width."""
+    return np.frombuffer(data[len(HEADER) : -len(TRAILER)], kind)
+
+
+def time_ms_of(time_us: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Epoch milliseconds of timestamptz values as they are sent."""
+    return time_us.astype(np.int64) // 1000 + _PG_EPOCH_MS
 
 
 def row(fields: Sequence[bytes]) -> bytes:

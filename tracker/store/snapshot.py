@@ -12,9 +12,11 @@ from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fleet import Asset, Device, Fleet
 from tracker.domain.geofence import Geofence, Version
 from tracker.domain.presence import Newest, Presence
+from tracker.domain.proximity import Proximity
 from tracker.domain.shape import from_wkb
 from tracker.store.database import Connection, Record, translated
 from tracker.store.fleet import asset_of
+from tracker.store.proximity import load as load_proximities
 from tracker.store.sql import sql
 from tracker.store.states import standing_from
 from tracker.wire.rules import rule_of
@@ -37,6 +39,7 @@ class Snapshot:
     devices: list[Device] = field(default_factory=list)
     late: set[int] = field(default_factory=set)  # assets to be judged again
     earlier: list[Version] = field(default_factory=list)  # of the geofences that are there
+    proximities: list[Proximity] = field(default_factory=list)
 
 
 async def load(connection: Connection) -> Snapshot:
@@ -64,6 +67,7 @@ async def load(connection: Connection) -> Snapshot:
                 await connection.fetch(sql("load_standing")),
                 {version.fence.id: version.fence for version in current},
             )
+            proximities = await load_proximities(connection)
             late = {row["asset"] for row in await connection.fetch(sql("load_late"))}
             trusted = [row for row in newest[True].values() if row["device"] is not None]
             assets = [asset_of(row) for row in await connection.fetch(sql("load_assets"))]
@@ -83,6 +87,7 @@ async def load(connection: Connection) -> Snapshot:
         devices,
         late,
         earlier,
+        proximities,
     )
 
 

@@ -16,6 +16,14 @@ class Ref(Struct, frozen=True):
     name: str
 
 
+class Near(Struct, frozen=True):
+    """The other asset of an event about two. distance_m: how far it was, absent when nobody knew any more."""
+
+    id: str
+    name: str
+    distance_m: float | UnsetType = UNSET
+
+
 class Event(Struct, frozen=True):
     """A stored event; it never changes after its commit."""
 
@@ -34,6 +42,7 @@ class Event(Struct, frozen=True):
     crossed_at: str | UnsetType = UNSET
     crossed_lon: float | UnsetType = UNSET
     crossed_lat: float | UnsetType = UNSET
+    near: Near | UnsetType = UNSET
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
@@ -56,4 +65,12 @@ def event_of(row: Mapping[str, Any]) -> Event:
         crossed_at=UNSET if row["crossed_at"] is None else rfc3339(row["crossed_at"]),
         crossed_lon=UNSET if row["crossed_lon"] is None else row["crossed_lon"] / 1e7,
         crossed_lat=UNSET if row["crossed_lat"] is None else row["crossed_lat"] / 1e7,
+        near=_near(row),
     )
+
+
+def _near(row: Mapping[str, Any]) -> Near | UnsetType:
+    if row.get("near") is None:
+        return UNSET
+    metres = UNSET if row["near_m"] is None else round(row["near_m"], 2)
+    return Near(ids.public_id(ids.ASSET, row["near"]), row["near_name"], metres)

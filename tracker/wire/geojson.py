@@ -6,12 +6,13 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from tracker.domain.geofence import Geofence, Quality, Rule
+from tracker.domain.proximity import Around, Proximity
 from tracker.domain.shape import Circle, Corridor
 from tracker.errors import InvalidField
 from tracker.wire import ids
 from tracker.wire.geometry import Geometry, geometry_json
 from tracker.wire.jsonb import fault
-from tracker.wire.rules import NAMES, options_of, rule_of
+from tracker.wire.rules import NAMES, around_of, options_of, rule_of
 
 MAX_NAME_LENGTH: Final = 200
 MAX_TAGS: Final = 50
@@ -51,13 +52,14 @@ class Properties(Struct):
 
 class Wishes(NamedTuple):
     """A geofence's properties: those known to us, the crossing model's and the options it was made from, the caller's
-    own.
+    own. around: of one that is around assets.
     """
 
     known: Properties
     rule: Rule
     options: dict[str, Any]
     own: dict[str, Any]
+    around: Around | None
 
 
 def properties_of(raw: dict[str, Any] | None) -> Wishes:
@@ -83,7 +85,7 @@ def properties_of(raw: dict[str, Any] | None) -> Wishes:
     wrong = fault(own, encoded)
     if wrong is not None:
         raise InvalidField(f"properties {wrong}", field="properties")
-    return Wishes(known, rule_of(options), options, own)
+    return Wishes(known, rule_of(options), options, own, around_of(options))
 
 
 def _check_texts(known: Properties) -> None:
@@ -96,8 +98,8 @@ def _check_texts(known: Properties) -> None:
             raise InvalidField(f"properties.{name} must not contain the character NUL", field=f"properties.{name}")
 
 
-def feature_json(fence: Geofence) -> dict[str, Any]:
-    """A geofence as GeoJSON Feature."""
+def feature_json(fence: Geofence | Proximity) -> dict[str, Any]:
+    """A geofence as GeoJSON Feature; one around assets has no geometry."""
     properties: dict[str, Any] = {
         **fence.attributes,
         **fence.options,
@@ -113,6 +115,6 @@ def feature_json(fence: Geofence) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": ids.public_id(ids.GEOFENCE, fence.id),
-        "geometry": geometry_json(fence.shape),
+        "geometry": None if isinstance(fence.shape, Around) else geometry_json(fence.shape),
         "properties": properties,
     }

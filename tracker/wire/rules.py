@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tracker.domain.geofence import DEFAULT_MAX_GAP_S, PLAIN, AssetFilter, Rule
+from tracker.domain.proximity import MAX_WITHIN_M, Around
 from tracker.domain.schedule import Schedule
 from tracker.errors import InvalidField
 from tracker.wire import ids
@@ -41,6 +42,8 @@ class Options(Struct):
     speed_limit_mps: float | None = None
     over_for_s: float = 0.0
     assets: Filter | None = None
+    near: Filter | None = None
+    within_m: float | None = None
 
 
 NAMES: Final = frozenset(Options.__struct_fields__)
@@ -56,7 +59,12 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "alt_max_m": (-12_000, 100_000),
     "speed_limit_mps": (0, 100_000),
     "over_for_s": (0, _DAY_S),
+    "within_m": (1, MAX_WITHIN_M),
 }
+
+_AROUND: Final = frozenset(
+    {"near", "within_m", "assets", "exit_margin_m", "max_gap_s"}
+)  # what geofences around assets know
 
 
 def rule_of(given: Mapping[str, Any]) -> Rule:
@@ -65,8 +73,30 @@ def rule_of(given: Mapping[str, Any]) -> Rule:
     Raises:
         InvalidField: with the name of the property and what it may be.
     """
-    if not given:
-        return PLAIN
+    return PLAIN if not given else _rule(_options(given))
+
+
+def around_of(given: Mapping[str, Any]) -> Around | None:
+    """The assets that a geofence is around, None where it is not around any.
+
+    Raises:
+        InvalidField
+    """
+    if "near" not in given and "within_m" not in given:
+        return None
+    options = _options(given)
+    if options.near is None:
+        _refuse("within_m", "needs near, which says of which assets")
+    if options.within_m is None:
+        _refuse("near", "needs within_m, in metres")
+    assert options.near is not None
+    assert options.within_m is not None
+    for name in given.keys() - _AROUND:
+        _refuse(name, "does not apply to a geofence around assets")
+    return Around(options.within_m, _filter("near", options.near))
+
+
+def _options(given: Mapping[str, Any]) -> Options:
     try:
         options = msgspec.convert(dict(given), Options)
     except msgspec.ValidationError as error:
@@ -84,10 +114,14 @@ def rule_of(given: Mapping[str, Any]) -> Rule:
         _refuse("absence", "needs a schedule, which says when an asset must be inside")
     if options.over_for_s and options.speed_limit_mps is None:
         _refuse("over_for_s", "needs speed_limit_mps")
+    return options
+
+
+def _rule(options: Options) -> Rule:
     return Rule(
-        **{name: getattr(options, name) for name in NAMES - {"schedule", "assets"}},
+        **{name: getattr(options, name) for name in NAMES - {"schedule", "assets", "near", "within_m"}},
         schedule=None if options.schedule is None else Schedule.parse(options.schedule, "properties.schedule"),
-        assets=None if options.assets is None else _filter(options.assets),
+        assets=None if options.assets is None else _filter("assets", options.assets),
     )
 
 
@@ -95,17 +129,17 @@ def _refuse(name: str, why: str) -> None:
     raise InvalidField(f"properties.{name} {why}", field=f"properties.{name}")
 
 
-def _filter(given: Filter) -> AssetFilter:
+def _filter(name: str, given: Filter) -> AssetFilter:
     if not given.tags and not given.ids:
-        _refuse("assets", "must name tags or ids; leave it out for every asset")
+        _refuse(name, "must name tags or ids" + ("; leave it out for every asset" if name == "assets" else ""))
     if len(given.tags) > MAX_FILTER or len(given.ids) > MAX_FILTER:
-        _refuse("assets", f"may name at most {MAX_FILTER:,} tags and as many ids")
+        _refuse(name, f"may name at most {MAX_FILTER:,} tags and as many ids")
     if any("\x00" in tag for tag in given.tags):
-        _refuse("assets", "must not contain the character NUL")
+        _refuse(name, "must not contain the character NUL")
     try:
         numbers = frozenset(ids.number_of(ids.ASSET, each) for each in given.ids)
     except InvalidField:
-        raise InvalidField("properties.assets.ids must be ids of assets", field="properties.assets.ids") from None
+        raise InvalidField(f"properties.{name}.ids must be ids of assets", field=f"properties.{name}.ids") from None
     return AssetFilter(numbers, frozenset(given.tags))
 
 
