@@ -17,7 +17,9 @@ from tests.integration.link import START_MS, Cab, cab, link
 from tests.integration.served import Served
 from tests.integration.viewer import Box, Viewer, viewing
 from tracker.app import Server
+from tracker.live import views
 from tracker.settings import Settings
+from tracker.wire import live as wire
 
 BOX: Box = (10, 50, 11, 51)
 IN, OUT = (10.5, 50.5), (12.5, 50.5)
@@ -313,6 +315,70 @@ async def test_events_after_an_id_come_without_a_gap_over_a_restart_and_the_end_
                 assert await numbered(late, 50) == list(range(1151, 1201))
                 await other.to(IN)
                 assert await numbered(late, 1) == [1201]
+
+
+# Frames and crowds ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_gets_binary_frames_and_asks_for_names(api: Api) -> None:
+    async with cab(api, "bus") as bus, viewing(api.http, api.url, protocols=(wire.PROTOCOL,)) as viewer:
+        await bus.to(IN, speed_mps=3, course_deg=90)
+        await viewer.send(type="view", id=1, bbox=BOX, max_hz=20)
+        snapshot = await viewer.frame()
+        [record] = snapshot.assets
+        assert (snapshot.kind, snapshot.view) == (wire.SNAPSHOT, 1)
+        assert f"ast_{record['asset']}" == bus.asset
+        assert (record["lon"], record["lat"], record["speed_dmps"], record["course"]) == (105000000, 505000000, 30, 60)
+        await viewer.send(type="names", assets=[bus.asset, "ast_999"])
+        names = await viewer.receive()
+        assert names == {
+            "type": "names",
+            "assets": [{"id": bus.asset, "name": "bus", "tags": [], "revision": int(record["look"]) >> 2}],
+        }
+        await bus.to(OUT)
+        update = await viewer.frame()
+        assert (update.kind, len(update.assets), update.removed.tolist()) == (wire.UPDATE, 0, [record["asset"]])
+        await viewer.send(type="follow", id=2, assets=[bus.asset])  # all that is known of it, as text
+        assert (await viewer.next("snapshot", 2))["assets"] == [await api.position(bus.asset)]
+        await viewer.send(type="view", id=-1, bbox=BOX)
+        assert (await viewer.receive())["type"] == "error"
+
+
+async def test_a_crowd_is_shown_as_clusters_that_count_everybody_until_it_scatters(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "DENSITY", 3)
+    monkeypatch.setattr(views, "SPARSE", 2)
+    async with AsyncExitStack() as stack:
+        viewer = await stack.enter_async_context(viewing(api.http, api.url))
+        cabs = [await stack.enter_async_context(cab(api, f"bus {number}")) for number in range(4)]
+        for number, bus in enumerate(cabs[:3]):
+            await bus.to((10.1 + number / 10, 50.5))
+        assert len((await viewer.view(1, BOX, zoom=6, max_hz=20))["assets"]) == 3
+        await cabs[3].to((10.9, 50.5))
+        crowd = await viewer.next("snapshot", 1)
+        assert crowd["assets"] == []
+        await viewer.counts(1, 4)
+        await cabs[0].to(OUT)
+        await viewer.counts(1, 3)
+        await cabs[1].to(OUT)
+        await viewer.shows(1, **{cabs[2].asset: (10.3, 50.5), cabs[3].asset: (10.9, 50.5)})
+        assert viewer.clusters[1] == {}
+
+
+async def test_a_view_that_refuses_clusters_is_refused_when_it_would_need_them(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "DENSITY", 0)
+    monkeypatch.setattr(views, "MOST_ASSETS", 1)
+    async with view_and_cab(api, clusters=False, max_hz=20) as (viewer, bus), cab(api) as other:
+        await bus.to(IN)
+        await viewer.shows(1, **{bus.asset: IN})
+        await other.to((10.6, 50.6))
+        error = await viewer.receive()
+        assert (error["code"], error["id"]) == ("view_too_dense", 1)
+        await viewer.send(type="view", id=1, bbox=BOX, clusters=False)
+        assert (await viewer.receive())["code"] == "view_too_dense"
 
 
 # Who may look --------------------------------------------------------------------------------------------------------

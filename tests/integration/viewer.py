@@ -10,6 +10,7 @@ from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgTy
 
 from tests.integration.api import ADMIN, WITHIN_S
 from tests.integration.link import RETRY_S, Closed
+from tracker.wire.live import Frame, read
 
 Json = dict[str, Any]
 Box = tuple[float, float, float, float]  # west, south, east, north
@@ -23,6 +24,7 @@ class Viewer:
         self.ws = ws
         self.heard: list[Json] = []
         self.held: dict[int, dict[str, Json]] = {}
+        self.clusters: dict[int, dict[str, int]] = {}
 
     async def send(self, **message: Any) -> None:
         await self.ws.send_str(json.dumps(message))
@@ -47,10 +49,20 @@ class Viewer:
             self._apply(heard)
         return heard
 
+    async def frame(self) -> Frame:
+        """The next message, which is binary."""
+        return read(await self.ws.receive_bytes(timeout=WITHIN_S))
+
     def _apply(self, message: Json) -> None:
         held = self.held.setdefault(message["id"], {})
+        clusters = self.clusters.setdefault(message["id"], {})
         if message["type"] == "snapshot":
             held.clear()
+            clusters.clear()
+        for each in message["clusters"]:
+            clusters[each["id"]] = each["count"]
+            if not each["count"]:
+                del clusters[each["id"]]
         held.update({asset["id"]: asset for asset in message["assets"]})
         for gone in message["remove"]:
             del held[gone]  # only what was shown can leave
@@ -69,6 +81,12 @@ class Viewer:
             while self.places(id_) != places:
                 await self.receive()
 
+    async def counts(self, id_: int, count: int) -> None:
+        """Reads on until the clusters of a view count so many assets, and it shows none by itself."""
+        async with asyncio.timeout(WITHIN_S):
+            while sum(self.clusters.get(id_, {}).values()) != count or self.held[id_]:
+                await self.receive()
+
     def places(self, id_: int) -> dict[str, tuple[float, float]]:
         return {name: (asset["lon"], asset["lat"]) for name, asset in self.held.get(id_, {}).items()}
 
@@ -83,12 +101,16 @@ class Viewer:
 
 @asynccontextmanager
 async def viewing(
-    http: ClientSession, url: str, token: str | None = ADMIN, headers: dict[str, str] | None = None
+    http: ClientSession,
+    url: str,
+    token: str | None = ADMIN,
+    headers: dict[str, str] | None = None,
+    protocols: tuple[str, ...] = (),
 ) -> AsyncIterator[Viewer]:
     """A socket of a viewer."""
     given = {**(headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})}
     address = f"{url.replace('http', 'ws', 1)}/v1/live"
-    async with http.ws_connect(address, headers=given, max_msg_size=0) as ws:
+    async with http.ws_connect(address, headers=given, protocols=protocols, max_msg_size=0) as ws:
         yield Viewer(ws)
 
 

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.domain.scenes import STEP, Mark, columns
 from tracker.domain.fleet import Asset, Fleet
+from tracker.live import views
 from tracker.live.feed import Feed
-from tracker.live.hub import Events, Follow, Hub, View
+from tracker.live.hub import Hub, Sleeper
 from tracker.live.latest import Bounds, Latest
+from tracker.live.views import Events, Follow, View
 
 ASSETS = 4
 MOST_PAGES = 3
@@ -34,6 +37,8 @@ class Page:
     view: View | Follow
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: int = 0
+    clusters: dict[str, int] = field(default_factory=dict)
+    clustered: bool = False
 
     def hear(self, message: bytes | None) -> None:
         if message is None:
@@ -41,12 +46,16 @@ class Page:
             return
         content = json.loads(message)
         assert content["id"] == self.view.id
-        assert content["type"] == ("update" if self.messages else "snapshot")
-        assert content["clusters"] == []
+        crowds = isinstance(self.view, View) and views.DENSITY < ASSETS  # it changes to clusters with a snapshot
+        assert content["type"] == ("update" if self.messages else "snapshot") or crowds
         if content["type"] == "snapshot":
-            self.shown = {}
+            self.shown, self.clusters = {}, {}
+            self.clustered = isinstance(self.view, View) and self.view.clustered
         else:
-            assert content["assets"] or content["remove"], "an update says something"
+            assert content["assets"] or content["remove"] or content["clusters"], "an update says something"
+        assert self.clustered or content["clusters"] == []
+        assert not self.clustered or content["assets"] == content["remove"] == []
+        self.clusters.update({each["id"]: each["count"] for each in content["clusters"]})
         for gone in content["remove"]:
             # Who follows may hear of the end of an asset that it was never shown.
             assert gone in self.shown or isinstance(self.view, Follow)
@@ -115,6 +124,8 @@ class Viewers(RuleBasedStateMachine):
 
     def look(self, page: Page) -> None:
         page.hear(page.view.message(self.hub))
+        if isinstance(page.view, View) and page.view.clustered:
+            return
         expected = {number for number in self.at if number in self.fleet.assets and self.is_wanted(page.view, number)}
         assert set(page.shown) == {f"ast_{number}" for number in expected}
         for number in expected:
@@ -129,6 +140,26 @@ class Viewers(RuleBasedStateMachine):
         tags = self.fleet.assets[number].tags
         return across and box.south <= lat <= box.north and (not view.tags or bool(view.tags & tags))
 
+    @precondition(lambda self: self.pages)
+    @rule()
+    def all_are_surveyed(self) -> None:
+        """What clusters say is as old as the last survey."""
+        self.hub.survey()
+        for page in self.pages:
+            self.look(page)
+            if isinstance(page.view, View) and page.view.clustered:
+                self.check_clusters(page, page.view)
+
+    def check_clusters(self, page: Page, view: View) -> None:
+        """Everybody in the box is counted, and nobody who is not in one of the cells that it touches."""
+        wanted = {number for number in self.at if number in self.fleet.assets and self.is_wanted(view, number)}
+        admitted = [n for n in self.at if n in self.fleet.assets and (not view.tags or view.tags & self.tags_of(n))]
+        assert len(wanted) <= sum(page.clusters.values()) <= len(admitted)
+        assert len(wanted) > views.SPARSE or sum(page.clusters.values()) > views.SPARSE
+
+    def tags_of(self, number: int) -> frozenset[str]:
+        return self.fleet.assets[number].tags
+
     def teardown(self) -> None:
         for page in getattr(self, "pages", ()):
             self.look(page)
@@ -142,6 +173,24 @@ def check_entry(entry: dict[str, Any], mark: Mark, about: Asset) -> None:
 
 TestViewers = Viewers.TestCase
 TestViewers.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+class CrowdedViewers(Viewers):
+    """The same where two assets are already a crowd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(views, "DENSITY", 2)
+        self.patch.setattr(views, "SPARSE", 1)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.patch.undo()
+
+
+TestCrowdedViewers = CrowdedViewers.TestCase
+TestCrowdedViewers.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 def test_an_asset_that_leaves_is_removed_once() -> None:
@@ -180,17 +229,24 @@ def test_an_event_is_framed_for_its_subscription() -> None:
     assert json.loads(Events(3, 0).frame(b'{"id":"evt_1"}')) == {"type": "event", "id": 3, "event": {"id": "evt_1"}}
 
 
-async def test_a_tick_comes_after_a_touch_and_touches_between_are_one() -> None:
-    hub = hub_with()
+async def test_a_sleeper_is_woken_when_it_is_due_and_something_changed() -> None:
+    hub, clock = hub_with(), asyncio.get_running_loop().time
     hub.start()
     try:
-        for _ in range(3):
-            tick = asyncio.ensure_future(hub.wait_tick())
-            await asyncio.sleep(0)
-            assert not tick.done()
+        for number in range(3):
+            due = clock() + 0.12
+            sleeper = Sleeper(asyncio.Event(), due, hub.latest.now, None)
+            hub.park(sleeper)
+            move(hub, Mark(number, 0, 0))
             hub.touch()
-            hub.touch()
-            await asyncio.wait_for(tick, 5)
+            await asyncio.wait_for(sleeper.wake.wait(), 5)
+            assert clock() >= due
+            hub.unpark(sleeper)
+        reader = Sleeper(asyncio.Event(), clock() + 60, hub.latest.now, hub.feed.last_id)
+        hub.park(reader)
+        hub.feed.catch_up(hub.feed.last_id + 1)
+        hub.touch()
+        await asyncio.wait_for(reader.wake.wait(), 5)  # an event waits for nothing
     finally:
         await hub.stop()
 

@@ -7,7 +7,7 @@ import math
 import socket as sockets
 import time
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -20,11 +20,13 @@ from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import check_origin
 from tracker.doors.keys import DATABASE, HUB
 from tracker.errors import InvalidField, SlowClient, TrackerError, edge
-from tracker.live.hub import Events, Follow, Hub, View
+from tracker.live.hub import TICK_S, Hub, Sleeper
 from tracker.live.latest import Bounds
+from tracker.live.views import Events, Follow, View
 from tracker.memory import Closings
 from tracker.store.database import Database
 from tracker.wire import ids
+from tracker.wire import live as wire
 from tracker.wire.events import event_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES: Final = 16 * 1024
 MAX_SUBSCRIPTIONS: Final = 16
 MAX_FOLLOWED: Final = 1_000
+MAX_NAMES: Final = 1_000  # in one answer
+MAX_ZOOM: Final = 30
 DEFAULT_HZ: Final = 2.0
 MAX_HZ: Final = 20.0
 HEARTBEAT_S: Final = 25.0
@@ -41,6 +45,9 @@ EVENTS_AT_ONCE: Final = 200
 # Without this the kernel hides megabytes of lag from us, and "newest" would be old.
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
 WRITER_LIMIT_BYTES: Final = 32 * 1024
+BUFFER_LIMIT_BYTES: Final = 16 * 1024  # one message may be above it, none is written while it is
+READS_AGAIN_S: Final = 0.25  # how often it is asked whether somebody slow has read on
+NEVER: Final = 2**62
 
 Hz = Annotated[float, Meta(gt=0, le=MAX_HZ)]
 
@@ -52,9 +59,10 @@ class _Filter(Struct, forbid_unknown_fields=True):
 class _AskView(Struct, tag="view", forbid_unknown_fields=True):
     id: int
     bbox: list[float]
-    zoom: float = 0.0
+    zoom: Annotated[float, Meta(ge=0, le=MAX_ZOOM)] | None = None
     filter: _Filter = msgspec.field(default_factory=_Filter)
     max_hz: Hz = DEFAULT_HZ
+    clusters: bool = True
 
 
 class _AskFollow(Struct, tag="follow", forbid_unknown_fields=True):
@@ -68,11 +76,16 @@ class _AskEvents(Struct, tag="events", forbid_unknown_fields=True):
     after: str | None = None
 
 
+class _AskNames(Struct, tag="names", forbid_unknown_fields=True):
+    assets: list[str]
+
+
 class _AskClose(Struct, tag="close", forbid_unknown_fields=True):
     id: int
 
 
-_asks = msgspec.json.Decoder(_AskView | _AskFollow | _AskEvents | _AskClose)
+_Ask = _AskView | _AskFollow | _AskEvents | _AskNames | _AskClose
+_asks = msgspec.json.Decoder(_Ask)
 
 
 class Viewers:
@@ -148,7 +161,7 @@ class _Viewer:
     database: Database
     goodbye: Goodbye
     subscriptions: dict[int, View | Follow | Events] = field(default_factory=dict)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # something was asked for, or is there to see
 
     # Reading
 
@@ -158,7 +171,11 @@ class _Viewer:
                 await self.say_error("malformed", "send JSON text", None)
                 continue
             try:
-                self._ask(_asks.decode(message.data))
+                ask = _asks.decode(message.data)
+                if isinstance(ask, _AskNames):
+                    await self._send(self._names(ask), WSMsgType.TEXT)
+                else:
+                    self._ask(ask)
             except TrackerError as error:
                 await self.say_error(getattr(error, "code", "bad_request"), error.message, None)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -174,22 +191,34 @@ class _Viewer:
         if not isinstance(subscription, Events) and before is not None and not isinstance(before, Events):
             subscription.due = before.due  # a map that is dragged asks again and again, and is answered at its max_hz
         self.subscriptions[ask.id] = subscription
-        self.asked.set()
+        self.wake.set()
 
     def _subscription(self, ask: _AskView | _AskFollow | _AskEvents) -> View | Follow | Events:
         if isinstance(ask, _AskView):
-            return View(ask.id, bounds_of(ask.bbox), frozenset(ask.filter.tags), 1 / ask.max_hz)
+            return self._view(ask)
         if isinstance(ask, _AskFollow):
             if len(ask.assets) > MAX_FOLLOWED:
                 raise InvalidField(f"at most {MAX_FOLLOWED:,} assets can be followed; use a view", field="assets")
-            numbers = sorted({ids.number_of(ids.ASSET, each, "assets") for each in ask.assets})
-            return Follow(ask.id, np.array(numbers, np.int64), 1 / ask.max_hz)
+            return Follow(ask.id, np.array(_numbers(ask.assets), np.int64), 1 / ask.max_hz)
         after = self.hub.feed.last_id if ask.after is None else ids.number_of(ids.EVENT, ask.after, "after")
         return Events(ask.id, after)
 
+    def _view(self, ask: _AskView) -> View:
+        binary = self.ws.ws_protocol == wire.PROTOCOL
+        if binary and not 0 <= ask.id <= wire.MAX_VIEW_ID:
+            raise InvalidField(f"in binary frames the id of a view is 0 to {wire.MAX_VIEW_ID}", field="id")
+        tags = frozenset(ask.filter.tags)
+        return View(ask.id, bounds_of(ask.bbox), tags, 1 / ask.max_hz, ask.zoom, ask.clusters, binary)
+
+    def _names(self, ask: _AskNames) -> bytes:
+        """What binary records leave out because it seldom changes."""
+        if len(ask.assets) > MAX_NAMES:
+            raise InvalidField(f"at most {MAX_NAMES:,} names at once", field="assets")
+        return self.hub.latest.names(_numbers(ask.assets))
+
     async def say_error(self, code: str, text: str, about: int | None) -> None:
         body = {"type": "error", "code": code, "message": text, **({} if about is None else {"id": about})}
-        await self._send(msgspec.json.encode(body))
+        await self._send(msgspec.json.encode(body), WSMsgType.TEXT)
 
     # Writing
 
@@ -202,36 +231,43 @@ class _Viewer:
         """Show each subscription what is new, when it is due and the socket has room."""
         loop = asyncio.get_running_loop()
         while True:
-            tick = asyncio.ensure_future(self.hub.wait_tick())  # before looking, so that no change falls between
+            self.wake.clear()
+            await self._show_due(loop.time())
+            sleeper = self._sleeper()
+            self.hub.park(sleeper)
             try:
-                self.asked.clear()
-                next_due = await self._show_due(loop.time())
-                await self._wait(tick, None if next_due is None else max(0.0, next_due - loop.time()))
+                await self.wake.wait()
             finally:
-                tick.cancel()
+                self.hub.unpark(sleeper)
 
-    async def _wait(self, tick: "asyncio.Future[Any]", within_s: float | None) -> None:
-        asked: asyncio.Future[Any] = asyncio.ensure_future(self.asked.wait())
-        try:
-            await asyncio.wait([tick, asked], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asked.cancel()
+    def _sleeper(self) -> Sleeper:
+        places = [each for each in self.subscriptions.values() if not isinstance(each, Events)]
+        feeds = [each.after for each in self.subscriptions.values() if isinstance(each, Events)]
+        return Sleeper(
+            self.wake,
+            min((each.due for each in places), default=0.0),
+            min((each.seen for each in places), default=NEVER),
+            min(feeds, default=None),
+        )
 
-    async def _show_due(self, now: float) -> float | None:
-        """Send what is due; returns when the next subscription that has something to show will be."""
-        waits: list[float] = []
+    async def _show_due(self, now: float) -> None:
+        """Send what is due."""
         for subscription in list(self.subscriptions.values()):
             if isinstance(subscription, Events):
                 await self._show_events(subscription)
-            elif subscription.seen < self.hub.latest.now or subscription.seen < 0:
-                if subscription.due > now:
-                    waits.append(subscription.due)
-                    continue
-                subscription.due = now + subscription.period_s
-                message = subscription.message(self.hub)
-                if message is not None and self.subscriptions.get(subscription.id) is subscription:
-                    await self._send(message)
-        return min(waits, default=None)
+            elif subscription.due <= now and (subscription.seen < self.hub.latest.now or subscription.seen < 0):
+                await self._show(subscription, now)
+
+    async def _show(self, subscription: View | Follow, now: float) -> None:
+        message = subscription.message(self.hub)
+        # On the grid of ticks, so that those who come equally often look at the same time.
+        subscription.due = math.floor((now + subscription.pause_s) / TICK_S + 0.5) * TICK_S
+        if message is None or self.subscriptions.get(subscription.id) is not subscription:
+            return
+        binary = isinstance(subscription, View) and subscription.binary and not subscription.over
+        await self._send(message, WSMsgType.BINARY if binary else WSMsgType.TEXT)
+        if isinstance(subscription, View) and subscription.over:
+            self.subscriptions.pop(subscription.id, None)
 
     async def _show_events(self, subscription: Events) -> None:
         while self.subscriptions.get(subscription.id) is subscription:
@@ -242,25 +278,42 @@ class _Viewer:
             if not found:
                 return
             for event_id, event in found:
-                await self._send(subscription.frame(event))
+                await self._send(subscription.frame(event), WSMsgType.TEXT)
                 subscription.after = event_id
 
-    async def _send(self, message: bytes) -> None:
+    async def _send(self, message: bytes, kind: Literal[WSMsgType.TEXT, WSMsgType.BINARY]) -> None:
         """Write one message, however long it takes, as long as the viewer reads on."""
-        sending = asyncio.ensure_future(self.ws.send_frame(message, WSMsgType.TEXT))
         try:
-            unread: int | None = None
-            while not (await asyncio.wait([sending], timeout=SEND_TIMEOUT_S))[0]:
-                before, unread = unread, self.unread_bytes()
-                if before is not None and unread >= before:
-                    raise SlowClient(f"too slow: nothing was read for {2 * SEND_TIMEOUT_S:.0f} s")
-            await sending
-        finally:
-            sending.cancel()
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.ws.send_frame(message, kind)  # hands all of it to the transport, then waits for room
+        except TimeoutError:
+            await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Somebody slow has room again.
+
+        Raises:
+            SlowClient: for this long nothing was read.
+        """
+        loop = asyncio.get_running_loop()
+        unread, since = self.unread_bytes(), loop.time()
+        while unread > BUFFER_LIMIT_BYTES:
+            await asyncio.sleep(READS_AGAIN_S)
+            now = self.unread_bytes()
+            if now < unread:
+                unread, since = now, loop.time()
+            elif loop.time() - since > SEND_TIMEOUT_S:
+                raise SlowClient(f"too slow: nothing was read for {2 * SEND_TIMEOUT_S:.0f} s")
+
+
+def _numbers(assets: list[str]) -> list[int]:
+    return sorted({ids.number_of(ids.ASSET, each, "assets") for each in assets})
 
 
 def _bound_lag(request: web.Request) -> None:
     transport = request.transport
+    if transport is not None:
+        transport.set_write_buffer_limits(BUFFER_LIMIT_BYTES)
     raw = transport.get_extra_info("socket") if transport is not None else None
     if raw is not None and hasattr(sockets, "TCP_NOTSENT_LOWAT"):
         with contextlib.suppress(OSError):  # not every kernel has it; then lag is merely less visible
@@ -274,7 +327,11 @@ async def live(request: web.Request) -> web.StreamResponse:
     if caller.kind is Kind.SESSION:
         check_origin(request)
     ws = web.WebSocketResponse(
-        max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=HEARTBEAT_S, writer_limit=WRITER_LIMIT_BYTES
+        protocols=(wire.PROTOCOL,),
+        max_msg_size=MAX_MESSAGE_BYTES,
+        compress=False,  # of records it would save an eighth, and cost more than all the rest
+        heartbeat=HEARTBEAT_S,
+        writer_limit=WRITER_LIMIT_BYTES,
     )
     _bound_lag(request)
     viewer = _Viewer(ws, caller, request.app[HUB], request.app[DATABASE], Goodbye(request))

@@ -1,134 +1,170 @@
-"""Who watches what, without I/O: views, followed assets and event feeds, each of which builds its next message when
-asked.
+"""What all viewers share: the positions, the feed, who changed since when, where everybody stands; and the clock that
+wakes viewers when they have something to see.
 
-Nothing is queued per viewer: a subscription remembers the last change it has shown and, when its socket has room and
-its
-time has come, asks what changed since. So a slow viewer gets fewer, newer updates, and costs no memory.
+Nothing is queued per viewer. What is found is found once for all viewers that look at the same time.
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.domain.batch import Ints
+from tracker.live.cells import Keys
+from tracker.live.chart import Chart
 from tracker.live.feed import Feed
-from tracker.live.latest import Bounds, Latest
-from tracker.wire import ids
+from tracker.live.latest import Latest
+from tracker.live.places import UNKNOWN_GROUND, Ground, Places, distinct
 
 TICK_S: Final = 0.05  # viewers look at most this often, whatever their max_hz
+SURVEY_S: Final = 1.0  # between two surveys of where everybody stands
+EVERYBODY: Final[frozenset[str]] = frozenset()  # a filter of no tags
+SURVEY_SHARE: Final = 20  # a survey takes at most one part in so many of the time
+
+
+@dataclass(slots=True, eq=False)
+class Sleeper:
+    """A viewer with nothing to do now."""
+
+    wake: asyncio.Event
+    due: float  # by the clock of the loop; it looks at no position before
+    seen: int  # the change up to which it has seen every position
+    event: int | None  # the last event it has read, if it follows the feed
 
 
 class Hub:
-    """What all viewers share: the positions, the feed, and one signal that something changed."""
+    """One per server."""
 
     def __init__(self, latest: Latest, feed: Feed) -> None:
         self.latest = latest
         self.feed = feed
+        self.chart = Chart(latest)
+        self._ground = UNKNOWN_GROUND
+        self._shared_since = -1  # the change up to which the survey before this one saw
+        self._survey: asyncio.Task[None] | None = None
+        self._survey_due = 0.0
         self._touched = asyncio.Event()
-        self._tick = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._changed: dict[int, Ints] = {}
+        self._sleepers: set[Sleeper] = set()
+        self._changed: dict[tuple[int, frozenset[str]], Places] = {}
         self._changed_as_of = -1
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="hub")
+        self._survey_if_due(0.0)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._survey) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Waking
 
     def touch(self) -> None:
         """Something changed; viewers learn of it at the next tick."""
         self._touched.set()
 
+    def park(self, sleeper: Sleeper) -> None:
+        """It is woken when there is something for it, and no sooner than it is due."""
+        self._sleepers.add(sleeper)
+        if sleeper.seen < self.latest.now or (sleeper.event is not None and sleeper.event < self.feed.last_id):
+            self._touched.set()
+
+    def unpark(self, sleeper: Sleeper) -> None:
+        self._sleepers.discard(sleeper)
+
     async def _run(self) -> None:
+        clock, later = asyncio.get_running_loop().time, False
         while True:
-            await self._touched.wait()
+            if not later:
+                await self._touched.wait()
             self._touched.clear()
-            self._tick.set()
-            self._tick = asyncio.Event()
+            later = self._wake_due(clock())
             await asyncio.sleep(TICK_S)
 
-    async def wait_tick(self) -> None:
-        await self._tick.wait()
+    def _wake_due(self, now: float) -> bool:
+        """Returns whether somebody has something to see later."""
+        later = False
+        for sleeper in self._sleepers:
+            if sleeper.event is not None and sleeper.event < self.feed.last_id:
+                sleeper.wake.set()
+            elif sleeper.seen < self.latest.now:
+                if sleeper.due <= now:
+                    sleeper.wake.set()
+                later = True
+        if self._sleepers and self._ground.as_of < self.latest.now:
+            self._survey_if_due(now)
+        return later
 
-    def changed_since(self, seen: int) -> Ints:
-        """The assets that changed after `seen`: found once for all viewers that look at the same time."""
+    # Looking
+
+    def changed_since(self, seen: int, tags: frozenset[str] = EVERYBODY) -> Places:
+        """The assets that changed after `seen` and are admitted by a filter, by place."""
+        self.chart.refresh()
         if self._changed_as_of != self.latest.now:
             self._changed, self._changed_as_of = {}, self.latest.now
-        if seen not in self._changed:
-            self._changed[seen] = self.latest.changed_since(seen)
-        return self._changed[seen]
+        found = self._changed.get((seen, tags))
+        if found is None:
+            assets = self.latest.changed_since(seen)
+            if tags:
+                assets = assets[self.chart.admitted(assets, tags)]
+            found = self._changed[seen, tags] = Places.of(self.chart.keys[assets])
+        return found
 
+    def ground(self, tags: frozenset[str]) -> Ground:
+        """Where those that a filter admits stood when they were surveyed last."""
+        if self._ground is UNKNOWN_GROUND:
+            self.survey()
+        return self._ground.part(tags, self.chart.kinds.of, self.chart.kinds.admitted(tags))
 
-@dataclass(slots=True)
-class View:
-    """A box on somebody's map."""
+    def most_near(self, ranges: Keys, tags: frozenset[str]) -> int:
+        """No more than that many are in these cells."""
+        ground = self.ground(tags)
+        return ground.places.count(ranges) + self.changed_since(ground.as_of, tags).count(ranges)
 
-    id: int
-    bounds: Bounds
-    tags: frozenset[str]
-    period_s: float
-    seen: int = -1  # the last change shown; -1: a snapshot is due
-    members: set[int] = field(default_factory=set)
-    due: float = 0.0
+    def near(self, ranges: Keys, tags: frozenset[str]) -> Ints:
+        """Who is in these cells now, sorted, and some who have left them since the last survey."""
+        ground = self.ground(tags)
+        recent = self.changed_since(ground.as_of, tags)
+        near = distinct(np.concatenate([ground.places.within(ranges), recent.within(ranges)]))
+        return near[self.chart.admitted(near, tags)]  # when they were surveyed they were; by now some may be gone
 
-    def message(self, hub: Hub) -> bytes | None:
-        """The next snapshot or update, or None when there is nothing to show."""
-        latest, first = hub.latest, self.seen < 0
-        changed = hub.changed_since(0 if first else self.seen)
-        self.seen = latest.now
-        inside = [asset for asset in latest.within(changed, self.bounds).tolist() if self._admits(latest, asset)]
-        if first:
-            self.members = set(inside)
-            return _frame("snapshot", self.id, latest, inside, ())
-        left = self.members.intersection(changed.tolist()).difference(inside)
-        self.members.difference_update(left)
-        self.members.update(inside)
-        return _frame("update", self.id, latest, inside, left) if inside or left else None
+    def changed_near(self, ranges: Keys, tags: frozenset[str], seen: int) -> Ints:
+        """Those of them that changed after `seen`."""
+        if seen >= self._shared_since:
+            return self.changed_since(seen, tags).within(ranges)
+        # A viewer who comes seldom: a list of what changed in just its time would be shared with nobody.
+        near = self.near(ranges, tags)
+        return near[self.latest.change[near] > seen]
 
-    def _admits(self, latest: Latest, asset: int) -> bool:
-        about = latest.fleet.assets.get(asset)
-        return about is not None and (not self.tags or not self.tags.isdisjoint(about.tags))
+    # Surveying
 
+    def survey(self) -> None:
+        """Find out where everybody stands, at once."""
+        self._put_ground(Ground.of(*self._state()))
 
-@dataclass(slots=True)
-class Follow:
-    """Some assets, wherever they go."""
+    def _put_ground(self, ground: Ground) -> None:
+        self._shared_since, self._ground = self._ground.as_of, ground
 
-    id: int
-    assets: Ints
-    period_s: float
-    seen: int = -1
-    due: float = 0.0
+    def _state(self) -> tuple[int, Keys, NDArray[np.int32], NDArray[np.int32]]:
+        self.chart.refresh()
+        columns = self.latest.columns
+        return self.latest.now, self.chart.keys.copy(), columns["lon"].copy(), columns["lat"].copy()
 
-    def message(self, hub: Hub) -> bytes | None:
-        latest, first = hub.latest, self.seen < 0
-        changed = np.intersect1d(hub.changed_since(max(self.seen, 0)), self.assets)
-        self.seen = latest.now
-        known = [asset for asset in changed.tolist() if latest.known(asset)]
-        gone = [asset for asset in changed.tolist() if not latest.known(asset)]
-        if first:
-            return _frame("snapshot", self.id, latest, known, ())
-        return _frame("update", self.id, latest, known, gone) if known or gone else None
+    def _survey_if_due(self, now: float) -> None:
+        if now < self._survey_due or (self._survey is not None and not self._survey.done()):
+            return
+        self._survey_due = float("inf")  # until this one has told how long it took
+        self._survey = asyncio.create_task(self._survey_aside(), name="hub-survey")
 
-
-@dataclass(slots=True)
-class Events:
-    """The feed from a place on; `after` is the last event shown."""
-
-    id: int
-    after: int
-
-    def frame(self, event: bytes) -> bytes:
-        return b'{"type":"event","id":%d,"event":%b}' % (self.id, event)
-
-
-def _frame(kind: str, view_id: int, latest: Latest, assets: Iterable[int], remove: Iterable[int]) -> bytes:
-    entries = b",".join([latest.entry(asset) for asset in assets])
-    gone = b",".join([b'"%b"' % ids.public_id(ids.ASSET, asset).encode() for asset in remove])
-    return b'{"type":"%b","id":%d,"assets":[%b],"remove":[%b],"clusters":[]}' % (kind.encode(), view_id, entries, gone)
+    async def _survey_aside(self) -> None:
+        """In a thread: sorting a million takes as long as many frames."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            self._put_ground(await asyncio.to_thread(Ground.of, *self._state()))
+        finally:
+            self._survey_due = clock() + max(SURVEY_S, SURVEY_SHARE * (clock() - started))

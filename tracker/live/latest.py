@@ -4,7 +4,7 @@ Changed only after a commit. `change[asset]` is a number that grows with every b
 changed since it last looked; nothing is queued per viewer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, UNKNOWN_INT32, Columns, Ints, Mask, from_units
 from tracker.domain.fleet import Fleet
 from tracker.wire import ids
+from tracker.wire.live import REVISIONS, STATES
 from tracker.wire.times import rfc3339
 
 _FIELDS: Final = {
@@ -27,7 +28,6 @@ _FIELDS: Final = {
     "course": np.int16,
     "accuracy": np.int32,
 }
-
 
 FAR_SMALLER: Final = 0.001  # in area
 
@@ -55,6 +55,10 @@ class Latest:
         self.fleet = fleet
         self.columns: dict[str, NDArray[Any]] = {name: np.zeros(1, kind) for name, kind in _FIELDS.items()}
         self.change: NDArray[np.int64] = np.zeros(1, np.int64)  # 0: no position
+        self.revision: NDArray[np.uint32] = np.zeros(
+            1, np.uint32
+        )  # grows when an asset's name or tags change, or it goes
+        self.reach_code: NDArray[np.uint8] = np.zeros(1, np.uint8)  # an index of STATES
         self.now = 0
         self.attributes: dict[int, bytes] = {}
         self.unreachable: dict[int, str] = {}  # the assets that are silent or offline, and which
@@ -66,6 +70,8 @@ class Latest:
             return
         more = max(largest + 1, have * 2) - have
         self.change = np.concatenate([self.change, np.zeros(more, np.int64)])
+        self.revision = np.concatenate([self.revision, np.zeros(more, np.uint32)])
+        self.reach_code = np.concatenate([self.reach_code, np.zeros(more, np.uint8)])
         for name, kind in _FIELDS.items():
             self.columns[name] = np.concatenate([self.columns[name], np.zeros(more, kind)])
 
@@ -88,25 +94,32 @@ class Latest:
 
     def forget(self, asset: int) -> None:
         """A deleted asset is nowhere; viewers who held it learn of it by the change."""
-        if asset < len(self.change) and self.change[asset]:
-            self.now += 1
-            self.change[asset] = self.now
+        if asset < len(self.change):
             self.columns["lat"][asset] = UNKNOWN_INT32  # outside of every box
+            self.reach_code[asset] = 0
             self.attributes.pop(asset, None)
         self.unreachable.pop(asset, None)
+        self.touch(asset)
 
     def reach(self, states: Mapping[int, str]) -> None:
         """These assets are `silent` or `offline` now, or `online` again."""
+        self._reserve(max(states, default=0))
         for asset, state in states.items():
             if state == "online":
                 self.unreachable.pop(asset, None)
             else:
                 self.unreachable[asset] = state
-            self.touch(asset)
+            self.reach_code[asset] = STATES.index(state)
+            self._show_anew(asset)
 
     def touch(self, asset: int) -> None:
-        """An asset's name, tags or state changed: it is shown anew."""
-        if asset < len(self.change) and self.change[asset]:
+        """An asset's name or tags changed."""
+        if asset < len(self.change):
+            self.revision[asset] += 1
+            self._show_anew(asset)
+
+    def _show_anew(self, asset: int) -> None:
+        if self.change[asset]:
             self.now += 1
             self.change[asset] = self.now
 
@@ -133,6 +146,20 @@ class Latest:
         encoded = msgspec.json.encode(shown)
         self._entries[asset] = (*key, encoded)
         return encoded
+
+    def names(self, assets: Iterable[int]) -> bytes:
+        """What there is to know of these assets, where they are not; who is not there is left out."""
+        about = [self._about(asset) for asset in assets if self.known(asset)]
+        return msgspec.json.encode({"type": "names", "assets": about})
+
+    def _about(self, asset: int) -> dict[str, Any]:
+        about, revision = self.fleet.assets[asset], int(self.revision[asset]) % REVISIONS
+        return {
+            "id": ids.public_id(ids.ASSET, asset),
+            "name": about.name,
+            "tags": sorted(about.tags),
+            "revision": revision,
+        }
 
     def place(self, asset: int) -> tuple[int, int] | None:
         """Its lon and lat in 1e-7 degrees."""
