@@ -19,6 +19,7 @@ from tracker.administration import Api, migrate_database, sign_in_path
 from tracker.app import Server, serve
 from tracker.backtest import BacktestBar, Result, geofence_in, write_csv
 from tracker.backtest import run as run_backtest
+from tracker.bench.command import Asked, run_bench
 from tracker.demo import demo, with_free_port
 from tracker.doctor import examine
 from tracker.errors import SetupError
@@ -314,6 +315,53 @@ def backtest_command(
         with out.open("w", encoding="utf-8", newline="") as file:
             write_csv(result.events, file)
     console.print(result.sentence + (f" → {out}" if out else ""), highlight=False, soft_wrap=True)
+
+
+@app.command("bench")
+def bench_command(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="ingest, latency, fences, fanout, history, memory, start, scale; all if left out.", metavar="[WHAT]…"
+        ),
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="Small sizes, one round: under two minutes for all.")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="A running server; if left out, one of its own that is removed.", metavar="URL")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="TRACKER_ADMIN_TOKEN", help="With --url: an admin's token.", metavar="TOKEN")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long a round lasts, 5.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, max=20_000, help="How many devices send, 2,000.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Only json, or only binary frames.")] = None,
+    fixes_per_frame: Annotated[int | None, typer.Option(min=1, max=1_000, help="Only frames of so many fixes.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write every figure of every round there.", metavar="FILE")
+    ] = None,
+    charts: Annotated[
+        Path | None, typer.Option(help="Where scale writes its curves as SVG.", metavar="DIR", file_okay=False)
+    ] = None,
+) -> None:
+    """Measure how much this machine takes and how soon: against a server of its own, or a running one.
+
+    [bold]ingest[/bold]   durable fixes a second, as fast as acks allow, beside a server that stores nothing
+    [bold]latency[/bold]  the time to an ack at fixed rates, counted from when a frame was due
+    [bold]fences[/bold]   adding, moving and deleting a geofence among many, and how long acks wait for it
+    [bold]fanout[/bold]   from a fix to its bytes at maps of all sizes, and what a map costs
+    [bold]history[/bold]  tracks and the fleet in the past
+    [bold]memory[/bold]   what an idle device, an idle map and a slow map take
+    [bold]start[/bold]    until ready, with much to read
+    [bold]scale[/bold]    how the cost of a fix grows with devices, geofences, maps and history
+
+    All together takes about ten minutes. A running server gets devices and geofences named bench, which are taken away
+    at the end. The table on the output is Markdown.
+
+      tracker bench ingest --encoding json --fixes-per-frame 10 --devices 500
+      tracker bench all --json figures.json --charts .
+    """
+    names = tuple(what or ["all"])
+    run_bench(Asked(names, short, url, token, seconds, devices, encoding, fixes_per_frame, json_file, charts), console)
 
 
 @app.command("doctor")

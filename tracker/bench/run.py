@@ -1,0 +1,65 @@
+"""Runs the benchmarks that were asked for, each on a fresh server of its own, or all on the one that was named."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from tracker.app import raise_open_files
+from tracker.bench.bar import BenchBar
+from tracker.bench.fanout import fanout
+from tracker.bench.figures import Section
+from tracker.bench.geofences import fences
+from tracker.bench.history import history
+from tracker.bench.ingest import ingest
+from tracker.bench.latency import latency
+from tracker.bench.machine import Machine, disk, machine, postgresql
+from tracker.bench.memory import memory
+from tracker.bench.plan import Plan
+from tracker.bench.scale import scale
+from tracker.bench.stand import Stand
+from tracker.bench.start import start
+from tracker.bench.target import OwnServer, Target, own_server
+
+Benchmark = Callable[[Stand], Awaitable[Section]]
+
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    "ingest": ingest,
+    "latency": latency,
+    "fences": fences,
+    "fanout": fanout,
+    "history": history,
+    "memory": memory,
+    "start": start,
+    "scale": scale,
+}
+
+
+async def bench(
+    names: Sequence[str], plan: Plan, bar: BenchBar, named: tuple[str, str] | None
+) -> tuple[Machine, list[Section]]:
+    """named: (URL, admin's token) of a server that runs already."""
+    raise_open_files()
+    where, sections = machine(), []
+    for name in names:
+        bar.begin(name)
+        async with _target(named) as target:
+            if isinstance(target, OwnServer):
+                where = replace(where, postgresql=await postgresql(target), disk=disk())
+            async with Stand(target, plan, bar) as stand:
+                sections.append(await BENCHMARKS[name](stand))
+        bar.done()
+    return where, sections
+
+
+@asynccontextmanager
+async def _target(named: tuple[str, str] | None) -> AsyncIterator[Target]:
+    if named is None:
+        async with own_server() as server:
+            yield server
+        return
+    target = Target(*named)
+    try:
+        yield target
+    finally:
+        await target.close()
