@@ -39,10 +39,10 @@ async def ingest(stand: Stand) -> Section:
     async with bare() as limit:
         for load in plan.loads:
             await _measure(stand, load, tokens, limit, section)
-    stand.bar.step("COPY into PostgreSQL")
+    stand.bar.step("a bare COPY into PostgreSQL")
     if stand.own is not None and stand.own.database_url is not None:
         rates = [await rows_copied_per_s(stand.own.database_url, plan.seconds / 4) for _ in range(plan.rounds)]
-        section.figures.append(Figure("COPY of bare rows, no index, nobody sends them", rates, "rows/s", "more"))
+        section.figures.append(Figure("bare rows by COPY, without an index, sent by nobody", rates, "rows/s", "more"))
     return section
 
 
