@@ -232,7 +232,7 @@ class Devices:
         device.under_way.append((device.seq - 1, due))
         self._write(device, frame)
 
-    def _write(self, device: _Device, data: bytes) -> None:
+    def _write(self, device: _Device, data: bytes | bytearray) -> None:
         if device.unsent:
             device.unsent += data
             return
@@ -241,7 +241,7 @@ class Devices:
         except BlockingIOError:
             sent = 0
         if sent < len(data):  # the server does not read now
-            device.unsent = data[sent:]
+            device.unsent = bytes(data[sent:])
             self._selector.modify(device.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, device)
 
     def _turn(self, timeout_s: float | None) -> None:

@@ -1,7 +1,6 @@
 """What a connection takes of the server's memory: an idle device, an idle map, a map whose network does not keep up."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -9,10 +8,8 @@ from tracker.bench import world
 from tracker.bench.bare import bare
 from tracker.bench.figures import Figure, Section
 from tracker.bench.plan import Load
-from tracker.bench.process import Helper
 from tracker.bench.stand import Stand, Streaming
 from tracker.bench.target import resident_bytes
-from tracker.bench.viewers import Audience, Viewers
 
 LOAD: Final = Load("json", 1)
 DEVICE_GOAL_KB: Final = 25
@@ -44,10 +41,12 @@ async def memory(stand: Stand) -> Section:
         await devices.exactly(1, 1)
         await _add(stand, section, "… after its first fix, in addition", before, len(tokens), None, None)
         bar.step("idle maps")
-        await _open_viewers(stand, stack, section, "an idle map", [SEA] * plan.idle_viewers, slow=False)
+        before = await _resident(stand)
+        await stack.enter_async_context(stand.maps([SEA] * plan.idle_viewers))
+        await _add(stand, section, "an idle map", before, plan.idle_viewers, VIEWER_GOAL_KB, None)
         bar.step("slow maps")
         before = await _resident(stand)
-        await _open_viewers(stand, stack, section, "", [EVERYTHING] * plan.slow_viewers, slow=True)
+        await stack.enter_async_context(stand.maps([EVERYTHING] * plan.slow_viewers, slow=True))
         await _stream(stand, devices)
         await _add(
             stand, section, "a map of everything that reads nothing", before, plan.slow_viewers, VIEWER_GOAL_KB, None
@@ -68,17 +67,6 @@ async def _bare_kb(stand: Stand) -> float | None:
         async with stand.beside(limit.address, LOAD, count):
             after = resident_bytes(limit.pid)
     return None if before is None or after is None else (after - before) / count / 1024
-
-
-async def _open_viewers(
-    stand: Stand, stack: AsyncExitStack, section: Section, what: str, looks: Sequence[world.Look], *, slow: bool
-) -> None:
-    before = await _resident(stand)
-    viewers = await stack.enter_async_context(Helper(Viewers))
-    audience = Audience(stand.target.address, stand.target.token, looks, stand.plan.viewer_hz, slow=slow)
-    await viewers.call("open", audience, report=lambda count: stand.bar.at(f"{count:,.0f} of {len(looks):,}"))
-    if what:
-        await _add(stand, section, what, before, len(looks), VIEWER_GOAL_KB, None)
 
 
 async def _stream(stand: Stand, devices: Streaming) -> None:

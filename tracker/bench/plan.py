@@ -26,11 +26,11 @@ class Plan:
     rounds: int = 3
     devices: int = 2_000
     in_flight: int = 4
-    loads: tuple[Load, ...] = (Load("json", 1), Load("json", 10))
+    loads: tuple[Load, ...] = (Load("json", 1), Load("json", 10), Load("binary", 10))
     geofences: int = 10_000
     vertices: tuple[int, int] = (32, 500)
     # latency: fixes a second of each load, in the order of loads
-    latency_fixes_per_s: tuple[float, ...] = (40_000, 140_000)
+    latency_fixes_per_s: tuple[float, ...] = (40_000, 140_000, 300_000)
     # fences
     geofence_counts: tuple[int, ...] = (10_000, 100_000)
     many_vertices: tuple[int, int] = (12, 48)  # where there are very many
@@ -67,7 +67,7 @@ class Plan:
 USUAL = Plan()
 SHORT = Plan(
     seconds=2.0, rounds=1, devices=500, geofences=2_000,
-    latency_fixes_per_s=(5_000, 20_000),
+    latency_fixes_per_s=(5_000, 20_000, 40_000),
     geofence_counts=(2_000,), changes=10, streaming_fixes_per_s=2_000,
     viewers=40, moving=1_000,
     history_devices=100, history_step_ms=60_000, queries=10,

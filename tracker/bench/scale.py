@@ -4,6 +4,7 @@ against the length of history. Each becomes a curve.
 
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,7 @@ from tracker.bench.figures import latency as summary
 from tracker.bench.history import DAY_MS
 from tracker.bench.ingest import used
 from tracker.bench.plan import Load
-from tracker.bench.process import Helper
 from tracker.bench.stand import Stand, Streaming, instant
-from tracker.bench.viewers import Audience, Viewers
 
 LOAD: Final = Load("json", 10)
 DAYS_LOAD: Final = Load("json", 100)
@@ -85,14 +84,13 @@ async def _geofences(stand: Stand, tokens: Sequence[str], section: Section) -> N
 async def _viewers(stand: Stand, tokens: Sequence[str], section: Section) -> None:
     """Each fix of a device a second, as maps are looked at; so many devices at that rate cost little themselves."""
     costs, plan = [], stand.plan
-    async with stand.devices(tokens, Load("json", 1)) as devices, Helper(Viewers) as viewers:
+    async with stand.devices(tokens, Load("json", 1)) as devices, AsyncExitStack() as stack:
         there = 0
         for count in plan.scale_viewers:
             stand.bar.step(f"{count:,} maps")
             looks = world.looks(count)[there:]
             there = count
-            audience = Audience(stand.target.address, stand.target.token, looks, plan.viewer_hz)
-            await viewers.call("open", audience)
+            await stack.enter_async_context(stand.maps(looks, "binary"))
             before = await used(stand)
             acked = await devices.paced(plan.seconds / 2, len(tokens), live=True)
             after = await used(stand)

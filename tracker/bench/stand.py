@@ -13,10 +13,12 @@ from tracker.bench import websocket, world
 from tracker.bench.bar import BenchBar
 from tracker.bench.bare import unlimited_fleet
 from tracker.bench.devices import Acked, Devices, Fleet
-from tracker.bench.frames import STREAM
+from tracker.bench.frames import STREAM, Encoding
 from tracker.bench.plan import Load, Plan
-from tracker.bench.process import Helper
+from tracker.bench.process import Helper, Work
 from tracker.bench.target import OwnServer, Target
+from tracker.bench.viewers import Audience, Viewers
+from tracker.bench.world import Look
 from tracker.errors import TrackerError
 from tracker.wire.times import rfc3339
 
@@ -144,10 +146,26 @@ class Stand:
             yield streaming
 
     @asynccontextmanager
-    async def _opened(self, name: str, fleet: Fleet) -> AsyncIterator["Streaming"]:
+    async def maps(
+        self, looks: Sequence[Look], encoding: Encoding = "json", *, probes: int = 0, slow: bool = False
+    ) -> AsyncIterator[Helper]:
+        """A process with a socket for each of these looks, beside those that are open; they close together."""
+        maps, bar, count = await self._helper("maps", Viewers), self.bar, len(looks)
+        audience = Audience(
+            self.target.address, self.target.token, looks, self.plan.viewer_hz, encoding, probes=probes, slow=slow
+        )
+        await maps.call("open", audience, report=lambda opened: bar.at(f"{opened:,.0f} of {count:,} maps"))
+        yield maps
+        await maps.call("close")
+
+    async def _helper(self, name: str, kind: type[Work]) -> Helper:
         if name not in self._helpers:
-            self._helpers[name] = await self._stack.enter_async_context(Helper(Devices))
-        helper, bar, count = self._helpers[name], self.bar, len(fleet.tokens)
+            self._helpers[name] = await self._stack.enter_async_context(Helper(kind))
+        return self._helpers[name]
+
+    @asynccontextmanager
+    async def _opened(self, name: str, fleet: Fleet) -> AsyncIterator["Streaming"]:
+        helper, bar, count = await self._helper(name, Devices), self.bar, len(fleet.tokens)
         await helper.call("open", fleet, report=lambda opened: bar.at(f"{opened:,.0f} of {count:,} sockets"))
         yield Streaming(helper, bar)
         await helper.call("close")

@@ -14,13 +14,16 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from tracker.bench import websocket
 from tracker.bench.figures import Latency, latency
-from tracker.bench.frames import age_s
+from tracker.bench.frames import Encoding, ages_s
 from tracker.bench.process import Report
 from tracker.bench.world import Look
+from tracker.domain.batch import DEGREE
 from tracker.errors import TrackerError
+from tracker.wire import live as wire
 
 PATH: Final = "/v1/live"
 OPENED_AT_ONCE: Final = 50
@@ -52,6 +55,7 @@ class Audience:
     token: str
     looks: Sequence[Look]
     hz: float
+    encoding: Encoding = "json"
     probes: int = 0
     slow: bool = False
 
@@ -88,10 +92,10 @@ class Viewers:
 
     def open(self, audience: Audience, *, report: Report) -> int:
         """Connect all and ask for their views; returns how many there are by now."""
-        count = len(audience.looks)
+        count, protocol = len(audience.looks), wire.PROTOCOL if audience.encoding == "binary" else None
         for at in range(0, count, OPENED_AT_ONCE):
             looks = audience.looks[at : at + OPENED_AT_ONCE]
-            opening = [websocket.ask(audience.address, PATH, audience.token) for _ in looks]
+            opening = [websocket.ask(audience.address, PATH, audience.token, protocol) for _ in looks]
             for place, (each, look) in enumerate(zip(opening, looks, strict=True), start=at):
                 rest = websocket.opened(each)
                 each.send(_ask(look, audience.hz))
@@ -105,6 +109,12 @@ class Viewers:
                 self._take(viewer, rest)
             report(len(self._viewers) + len(self._asleep))
         return len(self._viewers) + len(self._asleep)
+
+    def close(self, *, report: Report) -> None:  # noqa: ARG002 - every call brings one
+        """All go, and the next may come."""
+        for viewer in self._viewers:
+            self._selector.unregister(viewer.socket)
+        self.end()
 
     def serve(self, pipe: Connection) -> None:
         """Views are read between the rounds, too, or all would be slow."""
@@ -142,6 +152,8 @@ class Viewers:
     def end(self) -> None:
         for each in (*self._asleep, *(viewer.socket for viewer in self._viewers)):
             each.close()
+        self._viewers.clear()
+        self._asleep.clear()
 
     def _turn(self, timeout_s: float | None) -> None:
         for key, _ in self._selector.select(timeout_s):
@@ -161,18 +173,26 @@ class Viewers:
             if opcode in (websocket.TEXT, websocket.BINARY):
                 viewer.messages += 1
                 if self._counting and viewer.probe:
-                    self._look_into(payload)
+                    self._look_into(opcode, payload)
             elif opcode == websocket.PING:
                 viewer.socket.send(websocket.frame(websocket.PONG, payload))
             elif opcode == websocket.CLOSE:
                 raise TrackerError(f"the server closed a viewer's socket: {payload[2:].decode() or payload.hex()}")
 
-    def _look_into(self, payload: bytes) -> None:
-        now_ms, shown = time.time() * 1000, _shown(payload)
+    def _look_into(self, opcode: int, payload: bytes) -> None:
+        now_ms = time.time() * 1000
+        if opcode == websocket.BINARY:
+            frame = wire.read(payload)
+            if frame.kind == wire.UPDATE:
+                self._ages.extend(ages_s(frame.assets["lon"], frame.assets["lat"], now_ms))
+            return
+        shown = _shown(payload)
         if shown.type == "error":
             raise TrackerError(f"the server refused a view: {shown.code}: {shown.message}")
         if shown.type == "update":
-            self._ages.extend(age_s(each.lon, each.lat, now_ms) for each in shown.assets)
+            places = np.array([(each.lon, each.lat) for each in shown.assets]).reshape(-1, 2) * DEGREE
+            lon, lat = np.rint(places).astype(np.int64).T
+            self._ages.extend(ages_s(lon, lat, now_ms))
 
 
 def _ask(look: Look, hz: float) -> bytes:
