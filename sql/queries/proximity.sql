@@ -7,6 +7,10 @@ FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.v
 WHERE g.deleted_at IS NULL AND v.geom IS NULL
 ORDER BY g.id
 
+-- name: proximity_version
+SELECT g.id, v.version, g.name, g.tags, g.attributes, v.quality, v.options, v.from_batch
+FROM geofence g JOIN geofence_version v ON v.geofence = g.id WHERE g.id = $1 AND v.version = $2
+
 -- name: fixes_of_assets
 -- Every fix of some assets, of each between two instants, both inclusive; flags: its own and those that its neighbours brought about.
 SELECT a.asset, f.fix_time, round(f.lon * 1e7)::int, round(f.lat * 1e7)::int, f.batch, f.flags

@@ -113,3 +113,5 @@ async def test_what_a_geofence_around_assets_cannot_be_is_refused_with_the_remed
     ):
         feature = {"type": "Feature", "geometry": geometry, "properties": properties}
         assert (await api.problem("POST", "/v1/geofences", feature, expect=422))["field"] == field
+    tried = {"geofence": around("bus"), "from": 0, "to": 1}
+    assert (await api.problem("POST", "/v1/backtests", tried, expect=422))["field"] == "geofence.properties.near"

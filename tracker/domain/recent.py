@@ -39,10 +39,11 @@ class Recent:
         self._known_from_ms[asset] = from_ms
 
     def newest_ms(self, asset: int) -> int:
-        """The time of the newest fix that is known, 0 without one."""
+        """No fix of the asset is newer; 0 if there is none."""
         if asset >= len(self._known_from_ms):
             return 0
-        return max(0, int(self._columns[0, asset, -1]))
+        known_from_ms = int(self._known_from_ms[asset])
+        return max(0, int(self._columns[0, asset, -1]), known_from_ms - 1 if known_from_ms != _NEVER else 0)
 
     def put(self, asset: Ints, time_ms: Ints, lon: Ints, lat: Ints, batch: Ints) -> None:
         """Add fixes, at most AT_ONCE of each asset; those before what is known are left out."""

@@ -126,6 +126,8 @@ def _drafted(feature: Feature) -> Geofence:
     """A geofence that is not made."""
     try:
         wishes = properties_of(feature.properties)
+        if wishes.around is not None:
+            raise InvalidField("a geofence around assets cannot be tried on history", field="properties.near")
         shape, _ = asked_shape_of(feature.geometry, wishes.known, repair=False)
     except RequestError as error:
         raise type(error)(error.message, field=f"geofence.{error.field}" if error.field else "geofence") from None

@@ -11,12 +11,13 @@ from tracker.domain.fold import Fact
 from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry
 from tracker.domain.why import Life
 from tracker.doors.fields import Body
-from tracker.doors.keys import DATABASE, FLEET
+from tracker.doors.keys import DATABASE, FLEET, WRITER
 from tracker.doors.paging import number_of, only, path_id
 from tracker.doors.problems import answer, body
-from tracker.errors import InvalidField, NotFound
+from tracker.errors import InvalidField, NotFound, RequestError
 from tracker.pipeline import inquiry
 from tracker.pipeline.inquiry import Account, Why
+from tracker.pipeline.pairs.inquiry import Apart, Place, apart
 from tracker.pipeline.record import KINDS, TYPES
 from tracker.store import why as reading
 from tracker.wire import ids
@@ -74,6 +75,8 @@ async def why(request: web.Request) -> web.StreamResponse:
         return answer(
             told | {"summary": f"This event is about the asset alone, and no geofence has part in it{cause}."}
         )
+    if event["near"] is not None:
+        return answer(told | _near_form(event, await apart(database, event)))
     corrected = corrections[-1]["id"] != number
     found = await inquiry.why(database, event, _tags(request, event["asset"]), corrected=corrected)
     assert found is not None, "a geofence is never removed from the tables"
@@ -93,6 +96,52 @@ def _why_form(event: Row, found: Why, *, corrected: bool) -> dict[str, Any]:
         ],
         "fixes_left_out": found.shown.left_out,
     }
+
+
+def _near_form(event: Row, found: Apart) -> dict[str, Any]:
+    """Of an event about two assets: where each of them was."""
+    fence = found.fence
+    return {
+        "summary": _near_sentence(event, found),
+        "geofence": {
+            "id": ids.public_id(ids.GEOFENCE, fence.id),
+            "name": event["geofence_name"],
+            "version": fence.version,
+        },
+        "rule": {
+            "quality": fence.quality,
+            "within_m": fence.shape.within_m,
+            "exit_margin_m": fence.exit_margin_m,
+            "max_gap_s": fence.max_gap_s,
+        },
+        "distance_m": None if found.distance_m is None else round(found.distance_m, 2),
+        "places": [_place(each) for each in (found.asset, found.other)],
+    }
+
+
+def _place(place: Place | None) -> dict[str, Any] | None:
+    if place is None:
+        return None
+    asset = ids.public_id(ids.ASSET, place.asset)
+    return {"asset": asset, "fix_time": rfc3339(place.time_ms), "lon": place.lon, "lat": place.lat}
+
+
+def _near_sentence(event: Row, found: Apart) -> str:
+    kind, fence = KINDS[event["type"]], found.fence
+    if event["status"] == "retracted":
+        return "Retracted: late fixes show that the event that it names did not happen."
+    if event["cause"] is not None:
+        return telling.change_sentence(kind, event["cause"], event["geofence_version"])
+    if found.distance_m is None:
+        unknown = event["asset_name"] if found.asset is None else event["near_name"]
+        return (
+            f"Nobody knew any more where {unknown} was: its last fix was older than max_gap_s of {fence.max_gap_s:g} s."
+        )
+    apart_by, within = telling.metres(found.distance_m), telling.metres(fence.shape.within_m)
+    if kind == ENTER:
+        return f"The two were {apart_by} apart, which is within {within}."
+    margin = f" and exit_margin_m of {telling.metres(fence.exit_margin_m)}" if fence.exit_margin_m else ""
+    return f"The two were {apart_by} apart, which is more than within_m of {within}{margin}."
 
 
 def _fence_form(life: Life, version: int, name: str) -> dict[str, Any]:
@@ -148,6 +197,11 @@ async def explain(request: web.Request) -> web.StreamResponse:
     asset, at_ms = number_of(ids.ASSET, asked.asset, "asset"), parse_when(asked.time, "time")
     if not 0 < asked.window_s <= MAX_WINDOW_S:
         raise InvalidField(f"window_s must be over 0 and at most {MAX_WINDOW_S:,.0f}", field="window_s")
+    if number in request.app[WRITER].proximities.current:
+        raise RequestError(
+            "Only geofences with a geometry can be asked about a time; of one around assets ask /v1/events/{id}/why.",
+            field="id",
+        )
     async with database.connection() as connection:
         life = await reading.life(connection, number, asset, _tags(request, asset))
         name = await reading.asset_name(connection, asset)

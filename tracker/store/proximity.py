@@ -48,6 +48,12 @@ async def load(connection: Connection) -> list[Proximity]:
         return [proximity_of(row) for row in await connection.fetch(sql("load_proximities"))]
 
 
+async def version(connection: Connection, fence: int, number: int) -> Proximity:
+    """One version of a geofence around assets, also of one that was deleted."""
+    with translated():
+        return proximity_of(await connection.fetchrow(sql("proximity_version"), fence, number))
+
+
 async def read_fixes(connection: Connection, assets: Ints, quality: Quality, from_ms: Ints, to_ms_: Ints) -> Ints:
     """(5, n) asset, time_ms, lon, lat and batch of what counts for a quality, of each asset between two instants, both
     inclusive.

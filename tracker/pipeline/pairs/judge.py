@@ -230,7 +230,9 @@ class PairJudge:
             stays = await store.stays(connection, fence, from_ms, assets)
             while True:
                 tracks = await tracks_of(connection, rule, sight, spans, stays, from_ms, until_ms)
-                found, agrees = await asyncio.to_thread(judged, rule, tracks, spans, stays, from_ms, until_ms)
+                found, agrees = await asyncio.to_thread(
+                    judged, rule, tracks, spans, stays, from_ms, until_ms, sight.recent.newest_ms
+                )
                 if agrees:
                     break
                 until_ms += 2 * (until_ms - from_ms)

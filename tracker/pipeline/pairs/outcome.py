@@ -1,12 +1,12 @@
 """What judging pairs comes to: their turns against what was told of them, and their visits as they should stand."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracker.domain.presence import ENTER, EXIT
+from tracker.domain.presence import ENTER
 from tracker.domain.proximity import Change, Pairs, Told, Tracks, Turns, compare, meetings, turns
 from tracker.pipeline.pairs.rule import Rule
 from tracker.pipeline.pairs.span import Spans
@@ -37,8 +37,11 @@ def judged(
     stays: Mapping[tuple[Pair, int], Sequence[Stay]],
     from_ms: int,
     until_ms: int,
+    newest_ms: Callable[[int], int],
 ) -> tuple[Outcome, bool]:
-    """What is to be told of a span of time; and whether all pairs end as what is told of later begins."""
+    """What is to be told of a span of time; and whether nothing after it can be other than what was told: the pairs end
+    as they did, or have no fixes after it.
+    """
     fence = rule.fence
     pairs = _concerned(rule, tracks, spans, stays)
     number = np.arange(len(pairs))
@@ -57,7 +60,7 @@ def judged(
         old = [turn for turn in every if from_ms <= turn.time_ms <= until_ms]
         after = [turn for turn in every if turn.time_ms > until_ms]
         near = new[-1].kind == ENTER if new else bool(was_near[i])
-        agrees &= not after or (after[0].kind == EXIT) == near
+        agrees &= near == _is_near(told[i], until_ms + 1) or max(map(newest_ms, pair)) <= until_ms
         same, changes = compare(old, new)
         if changes:
             late = any(asset in spans and spans[asset].late for asset in pair)
