@@ -19,8 +19,8 @@ from tracker.domain.geofence import FenceIndex
 from tracker.domain.presence import Presence
 from tracker.errors import LockLost, RefusedByDatabase, StoreUnavailable, TrackerError
 from tracker.pipeline.intake import Intake, OpenBatch
-from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
 from tracker.pipeline.pairs.register import Register
+from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
 from tracker.pipeline.publish import Publisher
 from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
