@@ -5,7 +5,7 @@ Two assets are judged at the instant of every fix of either: near from `within_m
 exit_margin_m`, or when one of them is not known. Pure: tracks come in as columns, turns go out as columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
@@ -139,16 +139,14 @@ def meetings(tracks: Tracks, new: Ints, within_m: float) -> tuple[Ints, Ints]:
     Returns:
         (asset, other), each pair once in each direction in which it was found; asset is that of the new row.
     """
-    cell_m = max(within_m, _LEAST_CELL_M)
     x = _earth_centred(tracks.lon, tracks.lat)
-    cells = np.floor(x / cell_m).astype(np.int64) + (1 << (_CELL_BITS - 1))
+    codes = _codes(x, max(within_m, _LEAST_CELL_M))
     speaks = np.flatnonzero(tracks.ends_ms >= tracks.time_ms)
-    new = new[tracks.ends_ms[new] >= tracks.time_ms[new]]
-    codes = _codes(cells)
     order = speaks[np.argsort(codes[speaks], kind="stable")]
-    ordered = codes[order]
+    new = new[tracks.ends_ms[new] >= tracks.time_ms[new]]
+    new = new[np.argsort(codes[new], kind="stable")]
     found = [np.empty(0, np.int64)]
-    for one, two in _neighbours(cells, new, order, ordered):
+    for one, two in _neighbours(codes, new, order):
         apart = tracks.asset[one] != tracks.asset[two]
         together = (tracks.time_ms[one] <= tracks.ends_ms[two]) & (tracks.time_ms[two] <= tracks.ends_ms[one])
         row, other = one[apart & together], two[apart & together]
@@ -159,12 +157,16 @@ def meetings(tracks: Tracks, new: Ints, within_m: float) -> tuple[Ints, Ints]:
     return pairs >> 32, pairs & 0xFFFFFFFF
 
 
-def _neighbours(cells: Ints, new: Ints, order: Ints, ordered: Ints) -> Any:
-    """(new row, row) of all that stand in the same or in an adjacent cell, in portions of bounded size."""
-    steps = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], np.int64)
-    for step in steps:
-        code = _codes(cells[new] + step)
-        begin, end = np.searchsorted(ordered, code), np.searchsorted(ordered, code, side="right")
+def _neighbours(codes: Ints, new: Ints, order: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """(new row, row) of all that stand in the same or in an adjacent cell, in portions of bounded size.
+
+    Args:
+        order: rows in the order of their codes, as those of `new` are. Three cells in a row have codes in a row.
+    """
+    ordered, mine = codes[order], codes[new]
+    for step in [(i << (2 * _CELL_BITS)) + (j << _CELL_BITS) for i in (-1, 0, 1) for j in (-1, 0, 1)]:
+        begin = np.searchsorted(ordered, mine + (step - 1))
+        end = np.searchsorted(ordered, mine + (step + 1), side="right")
         full = np.flatnonzero(end > begin)
         while len(full):
             total = np.cumsum(end[full] - begin[full])
@@ -173,7 +175,9 @@ def _neighbours(cells: Ints, new: Ints, order: Ints, ordered: Ints) -> Any:
             yield np.repeat(new[some], (end - begin)[some]), order[_ranges(begin[some], end[some])]
 
 
-def _codes(cells: Ints) -> Ints:
+def _codes(x: Floats, cell_m: float) -> Ints:
+    """The cells of places as one number each; no place is in the first or the last cell of a dimension."""
+    cells = np.floor(x / cell_m).astype(np.int64) + (1 << (_CELL_BITS - 1))
     code: Ints = (cells[:, 0] << (2 * _CELL_BITS)) | (cells[:, 1] << _CELL_BITS) | cells[:, 2]
     return code
 

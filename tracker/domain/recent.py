@@ -45,12 +45,34 @@ class Recent:
         known_from_ms = int(self._known_from_ms[asset])
         return max(0, int(self._columns[0, asset, -1]), known_from_ms - 1 if known_from_ms != _NEVER else 0)
 
+    def newest(self, assets: Ints) -> Ints:
+        """The same of several assets."""
+        self.reserve(int(assets.max(initial=0)))
+        known_from_ms = self._known_from_ms[assets]
+        before_ms = np.where(known_from_ms == _NEVER, 0, np.maximum(known_from_ms, 1) - 1)
+        newest: Ints = np.maximum(self._columns[0, assets, -1], before_ms)
+        return newest
+
     def put(self, asset: Ints, time_ms: Ints, lon: Ints, lat: Ints, batch: Ints) -> None:
-        """Add fixes, at most AT_ONCE of each asset; those before what is known are left out."""
+        """Add fixes in the order of assets, at most AT_ONCE of each; those before what is known are left out."""
         if len(asset):
             self.reserve(int(asset.max()))
-        known = np.flatnonzero(time_ms >= self._known_from_ms[asset])
-        asset, new = asset[known], np.stack([each[known] for each in (time_ms, lon, lat, batch)])
+        new = np.stack([time_ms, lon, lat, batch])
+        known, once = time_ms >= self._known_from_ms[asset], np.ones(len(asset), np.bool_)
+        once[1:] &= asset[1:] != asset[:-1]
+        once[:-1] &= asset[1:] != asset[:-1]
+        newest = once & (time_ms > self._columns[0, asset, -1])
+        self._append(asset[known & newest], new[:, known & newest])
+        self._insert(asset[known & ~newest], new[:, known & ~newest])
+
+    def _append(self, asset: Ints, new: Ints) -> None:
+        """One fix of each asset, the newest."""
+        gone = self._columns[0, asset, 0]
+        self._known_from_ms[asset] = np.where(gone == _NOTHING, self._known_from_ms[asset], gone + 1)
+        self._columns[:, asset, :-1] = self._columns[:, asset, 1:]
+        self._columns[:, asset, -1] = new
+
+    def _insert(self, asset: Ints, new: Ints) -> None:
         touched = np.unique(asset)
         place = np.repeat(touched, KEPT)
         old = self._columns[:, touched].reshape(4, -1)

@@ -77,12 +77,10 @@ def _concerned(
     rule: Rule, tracks: Tracks, spans: Spans, stays: Mapping[tuple[Pair, int], Sequence[Stay]]
 ) -> list[Pair]:
     """The pairs that new fixes brought together, and those of which something was told."""
-    first = np.full(len(tracks), np.iinfo(np.int64).max)
-    last = np.full(len(tracks), np.iinfo(np.int64).min)
-    for number, span in spans.items():
-        begin, end = np.searchsorted(tracks.asset, [number, number + 1])
-        first[begin:end], last[begin:end] = span.first_ms, span.last_ms
-    new = np.flatnonzero((tracks.time_ms >= first) & (tracks.time_ms <= last))
+    number, first, last = np.array([(asset, *span[:2]) for asset, span in sorted(spans.items())], np.int64).T
+    place = np.minimum(np.searchsorted(number, tracks.asset), len(number) - 1)
+    mine = number[place] == tracks.asset
+    new = np.flatnonzero(mine & (tracks.time_ms >= first[place]) & (tracks.time_ms <= last[place]))
     asset, other = meetings(tracks, new, rule.fence.shape.within_m)
     asset, other = np.concatenate([asset, other]), np.concatenate([other, asset])
     admitted = rule.since(asset, other) >= 0

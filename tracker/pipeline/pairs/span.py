@@ -33,10 +33,9 @@ def spans_of(fixes: Ints, recent: Recent) -> Spans:
     first, last = np.full(len(assets), np.iinfo(np.int64).max), np.full(len(assets), np.iinfo(np.int64).min)
     np.minimum.at(first, place, fixes[1])
     np.maximum.at(last, place, fixes[1])
-    return {
-        asset: Span(a, b, late=a < recent.newest_ms(asset))
-        for asset, a, b in zip(assets.tolist(), first.tolist(), last.tolist(), strict=True)
-    }
+    late = first < recent.newest(assets)
+    columns = (assets.tolist(), first.tolist(), last.tolist(), late.tolist())
+    return {asset: Span(*span) for asset, *span in zip(*columns, strict=True)}
 
 
 def first_window(spans: Spans) -> Spans:
