@@ -146,7 +146,7 @@ def test_texts_and_binary_frames_of_a_batch_stay_in_order() -> None:
     assert found.columns.attributes == [None] * 7 + [b'{"n":1}', None, None, None]
     assert [(each.lane, each.seq) for each in found.rejected] == [(lanes[1], 3), (lanes[0], 3)]
     assert found.cursors == {lanes[0]: (5, 0), lanes[1]: (8, 0)}
-    assert [each.code for each in found.replies[socket.source].errors] == ["malformed"]
+    assert [each.code for each in found.errors[socket.source]] == ["malformed"]
 
 
 def test_a_stream_that_is_not_open_is_an_error_in_binary_too() -> None:

@@ -12,7 +12,7 @@ from tests.pipeline.world import Socket, World, is_bad, numbered, numbered_in_bi
 from tracker.domain.fleet import Device
 from tracker.pipeline.stream import Lane, Lanes, Source
 from tracker.wire.binary import MAGIC
-from tracker.wire.device import Fixes
+from tracker.wire.frames import Message
 from tracker.wire.packed import Block
 
 NAMES = ["s1", "s2"]
@@ -226,8 +226,8 @@ def source(*lanes: Lane, default: Lane | None = None) -> Source:
     return made
 
 
-def message(device: str | None = None, stream: str | None = None) -> Fixes:
-    return Fixes(fixes=[], device=device, stream=stream)
+def message(device: str | None = None, stream: str | None = None) -> Message:
+    return Message(fixes=[], device=device, stream=stream)
 
 
 def test_a_message_finds_its_stream() -> None:

@@ -25,7 +25,7 @@ from tracker.wire.binary import (
 )
 from tracker.wire.device import Fix
 from tracker.wire.frames import Decoded, decode
-from tracker.wire.observations import UNTIMED, Observations, observations
+from tracker.wire.observations import UNTIMED, Observations, Sent, observations
 from tracker.wire.packed import Block, unpacked
 
 VECTORS = json.loads(Path(__file__).with_name("binary_frames.json").read_text(encoding="utf-8"))
@@ -44,6 +44,11 @@ def seen(decoded: Decoded, i: int) -> Observations:
     return unpacked(decoded.records[block.first : block.first + block.count], NOW_MS)
 
 
+def sent(fixes: Sequence[Fix]) -> list[Sent]:
+    """As text."""
+    return msgspec.json.decode(msgspec.json.encode(fixes), type=list[Sent])
+
+
 def columns(found: Observations) -> list[list[int]]:
     return [getattr(found, name).tolist() for name in COLUMNS]
 
@@ -58,7 +63,7 @@ def test_a_good_frame_is_read_and_written_as_the_vectors_say(vector: dict[str, A
     block = decoded.messages[0]
     assert isinstance(block, Block)
     assert (block.seq, block.slot, block.count) == (vector["seq"], vector["slot"], len(fixes))
-    assert columns(seen(decoded, 0)) == columns(observations(fixes, NOW_MS))
+    assert columns(seen(decoded, 0)) == columns(observations(sent(fixes), NOW_MS))
     assert seen(decoded, 0).refused == {}
 
 
@@ -81,7 +86,7 @@ def test_a_bad_fix_is_refused_with_its_reason_and_alone(vector: dict[str, Any]) 
 def test_a_refusal_names_the_value_as_text_would() -> None:
     wrong = [Fix(0, 90.1), Fix(-181.25, 0), Fix(0, 0, alt_m=-12345.6), Fix(0, 0, course_deg=361.5)]
     found = seen(decode([binary_frame(wrong)]), 0)
-    assert found.refused == observations(wrong, NOW_MS).refused
+    assert found.refused == observations(sent(wrong), NOW_MS).refused
     assert found.refused[0].message == "lat is 90.1; it must be within -90 and 90"
 
 
@@ -91,7 +96,7 @@ def test_a_faulty_frame_is_an_error_and_harms_no_other(vector: dict[str, Any]) -
     assert {i: error.code for i, error in decoded.errors.items()} == {2: vector["code"]}
     check_refusals(decoded)
     for i in (1, 3):
-        assert columns(seen(decoded, i)) == columns(observations([Fix(1, 2, 3)], NOW_MS))
+        assert columns(seen(decoded, i)) == columns(observations(sent([Fix(1, 2, 3)]), NOW_MS))
 
 
 def test_a_frame_has_one_to_a_thousand_fixes_and_fits_a_message() -> None:

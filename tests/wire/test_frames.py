@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32
 from tracker.domain.fix import MAX_ATTRIBUTES_BYTES, MAX_FIXES_PER_MESSAGE, OLDEST_MS, RANGES
-from tracker.wire.device import Error, Fix, Fixes, Refusal
-from tracker.wire.frames import Decoded, decode
-from tracker.wire.observations import UNTIMED, Observations, checked_attributes, observations
+from tracker.wire.device import Error, Refusal
+from tracker.wire.frames import Decoded, Message, decode
+from tracker.wire.observations import UNTIMED, Observations, Sent, checked_attributes, observations
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 24 * 3600 * 1000
@@ -26,7 +26,7 @@ def seen(frame: bytes | str) -> Observations:
     """One frame that is a message, its refused fixes with both kinds of reasons."""
     decoded = decode([frame if isinstance(frame, bytes) else frame.encode()])
     assert decoded.errors == {}
-    assert isinstance(decoded.messages[0], Fixes)
+    assert isinstance(decoded.messages[0], Message)
     found = observations(decoded.messages[0].fixes, NOW_MS)
     found.refused.update({position: refusal for (_, position), refusal in decoded.refusals.items()})
     return found
@@ -163,7 +163,7 @@ def test_the_head_of_a_message_survives_a_bad_fix() -> None:
     for fix in (GOOD[0], '{"lon":NaN,"lat":1}'):
         text = message(GOOD[0], fix, head='"stream":"S","device":"dev_7","seq":42')
         found = decode([text.encode()]).messages[0]
-        assert isinstance(found, Fixes)
+        assert isinstance(found, Message)
         assert (found.stream, found.device, found.seq, len(found.fixes)) == ("S", "dev_7", 42, 2)
 
 
@@ -221,7 +221,7 @@ def test_attributes_that_are_no_text_refuse_their_fix_alone() -> None:
 def test_a_message_has_one_to_a_thousand_fixes(last: str) -> None:
     """Also when one of them is bad, which takes another way through the decoder."""
     most = decode([message(*[GOOD[0]] * (MAX_FIXES_PER_MESSAGE - 1), last).encode()]).messages[0]
-    assert isinstance(most, Fixes)
+    assert isinstance(most, Message)
     assert len(most.fixes) == 1_000
     over = decode([message(*[GOOD[0]] * MAX_FIXES_PER_MESSAGE, last).encode()])
     assert over.messages == [None]
@@ -235,7 +235,8 @@ def test_a_message_without_fixes_is_an_error() -> None:
 
 def test_frames_are_decoded_each_for_itself() -> None:
     decoded = decode([b'{"lon":1,"lat":2}', b"x", b'[{"lon":1,"lat":2},{"lon":1}]', b"", b'{"lon":3,"lat":4}'])
-    assert [len(each.fixes) if isinstance(each, Fixes) else None for each in decoded.messages] == [1, None, 2, None, 1]
+    counts = [len(each.fixes) if isinstance(each, Message) else None for each in decoded.messages]
+    assert counts == [1, None, 2, None, 1]
     assert (set(decoded.errors), set(decoded.refusals)) == ({1, 3}, {(2, 1)})
 
 
@@ -333,7 +334,7 @@ def test_nothing_that_a_device_sends_raises(frames: list[bytes]) -> None:
     for i, each in enumerate(decoded.messages):
         if each is None:
             continue
-        assert isinstance(each, Fixes)
+        assert isinstance(each, Message)
         assert 0 < len(each.fixes) <= MAX_FIXES_PER_MESSAGE
         assert all(position < len(each.fixes) for frame, position in decoded.refusals if frame == i)
         check_observations(observations(each.fixes, NOW_MS))
@@ -426,7 +427,7 @@ def test_ranges_include_their_ends(name: str) -> None:
 
 
 def found_with(name: str, value: float) -> dict[int, Refusal]:
-    fix = Fix(lon=1.0, lat=2.0)
+    fix = Sent(lon=1.0, lat=2.0)
     setattr(fix, name, value)
     return observations([fix], NOW_MS).refused
 

@@ -5,8 +5,10 @@ Lanes and presence move ahead here, before the commit; if the commit does not ha
 database holds and the frames are prepared again.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -21,9 +23,9 @@ from tracker.domain.presence import Judgement, Presence
 from tracker.pipeline.findings import findings
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.journal import Findings
-from tracker.wire.device import Fix, Fixes, Refusal
-from tracker.wire.frames import Decoded, decode
-from tracker.wire.observations import PER_UNIT, UNTIMED, Observations, observations, woven
+from tracker.wire.device import Refusal
+from tracker.wire.frames import Decoded, Message, decode
+from tracker.wire.observations import PER_UNIT, UNTIMED, Observations, Sent, observations, woven
 from tracker.wire.packed import Block, unpacked
 
 
@@ -38,15 +40,6 @@ class Rejected:
 
 
 @dataclass(slots=True)
-class Reply:
-    """What one source is told when the batch is durable."""
-
-    frames: int = 0
-    errors: list[Refusal] = field(default_factory=list)
-    lanes: dict[Lane, int] = field(default_factory=dict)  # each with the number to ack
-
-
-@dataclass(slots=True)
 class Prepared:
     """A batch ready for its transaction."""
 
@@ -56,7 +49,9 @@ class Prepared:
     judgement: Judgement
     cursors: dict[Lane, tuple[int, int]]  # lane -> (last number, numbers skipped)
     rejected: list[Rejected]
-    replies: dict[Source, Reply]
+    heard: Collection[tuple[Source, Lane]]  # each once: who is told how far the stream is durable by then
+    errors: dict[Source, list[Refusal]]  # frames that cannot be used
+    frames: Mapping[Source, int]  # how many are answered
     findings: Findings
 
     @property
@@ -78,39 +73,30 @@ class Clock:
 
 
 @dataclass(slots=True)
-class _Run:
-    """The part of one message that is new: fixes numbered from seq on."""
-
-    source: Source
-    lane: Lane
-    seq: int
-    first: int  # position of the first of them in the whole batch
-
-
-@dataclass(slots=True)
 class _Parts:
-    """Where the fixes of one form are, and where in the batch they come to stand."""
+    """Where the new fixes of messages of one form are, and where in the batch they come to stand."""
 
     first: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
     count: list[int] = field(default_factory=list)
 
-    def add(self, first: int, at: int, count: int) -> None:
-        self.first.append(first)
-        self.at.append(at)
-        self.count.append(count)
-
 
 @dataclass(slots=True)
 class _Gathered:
-    runs: list[_Run] = field(default_factory=list)
+    """Runs are parallel lists: the new fixes of one message, numbered from seq on, from the position at on."""
+
+    sources: list[Source] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
     count: int = 0  # fixes in all
-    fixes: list[Fix] = field(default_factory=list)  # of texts
+    fixes: list[Sent] = field(default_factory=list)  # of texts
     texts: _Parts = field(default_factory=_Parts)
     blocks: _Parts = field(default_factory=_Parts)
     refusals: dict[int, Refusal] = field(default_factory=dict)
     cursors: dict[Lane, tuple[int, int]] = field(default_factory=dict)
-    replies: dict[Source, Reply] = field(default_factory=dict)
+    heard: dict[tuple[Source, Lane], None] = field(default_factory=dict)
+    errors: dict[Source, list[Refusal]] = field(default_factory=dict)
 
 
 _NOT_OPEN: Final = Refusal(
@@ -122,42 +108,51 @@ def _gather(sources: Sequence[Source], decoded: Decoded) -> _Gathered:
     """Resolve each message's stream, drop what is durable or prepared already, count gaps."""
     out = _Gathered()
     for i, (source, message) in enumerate(zip(sources, decoded.messages, strict=True)):
-        reply = out.replies.get(source)
-        if reply is None:
-            reply = out.replies[source] = Reply()
-        reply.frames += 1
         if message is None:
-            reply.errors.append(decoded.errors[i])
+            out.errors.setdefault(source, []).append(decoded.errors[i])
             continue
         lane = source.lane_of(message)
         if lane is None:
-            reply.errors.append(_NOT_OPEN)
+            out.errors.setdefault(source, []).append(_NOT_OPEN)
             continue
-        _take(out, source, lane, message, i, decoded)
-        reply.lanes[lane] = lane.prepared
+        out.heard[source, lane] = None
+        count = message.count if isinstance(message, Block) else len(message.fixes)
+        due = lane.prepared + 1
+        seq = message.seq or due
+        known = 0  # so many of them are resends
+        if seq != due:
+            known = max(due - seq, 0)
+            if known >= count:
+                continue
+        _advance(out, lane, due, seq, count)
+        out.sources.append(source)
+        out.lanes.append(lane)
+        out.seqs.append(seq + known)
+        out.at.append(out.count)
+        _take(out, message, known, count)
+        if decoded.refusals:
+            _note_refusals(out, i, known, count, decoded)
+        out.count += count - known
     return out
 
 
-def _take(out: _Gathered, source: Source, lane: Lane, message: Fixes | Block, i: int, decoded: Decoded) -> None:
-    count = message.count if isinstance(message, Block) else len(message.fixes)
-    due = lane.prepared + 1
-    seq = due if message.seq is None else message.seq
-    known = max(due - seq, 0)  # so many of them are resends
-    if known >= count:
-        return
+def _advance(out: _Gathered, lane: Lane, due: int, seq: int, count: int) -> None:
     skipped = max(seq - due, 0)
-    lane.prepared = seq + count - 1
     before = out.cursors.get(lane)
+    lane.prepared = seq + count - 1
     out.cursors[lane] = (lane.prepared, skipped if before is None else before[1] + skipped)
-    out.runs.append(_Run(source, lane, seq + known, out.count))
+
+
+def _take(out: _Gathered, message: Message | Block, known: int, count: int) -> None:
     if isinstance(message, Block):
-        out.blocks.add(message.first + known, out.count, count - known)
+        parts = out.blocks
+        parts.first.append(message.first + known)
     else:
-        out.texts.add(len(out.fixes), out.count, count - known)
-        out.fixes.extend(message.fixes[known:] if known else message.fixes)
-        if decoded.refusals:
-            _note_refusals(out, i, known, count, decoded)
-    out.count += count - known
+        parts = out.texts
+        parts.first.append(len(out.fixes))
+        out.fixes += message.fixes[known:] if known else message.fixes
+    parts.at.append(out.count)
+    parts.count.append(count - known)
 
 
 def _note_refusals(out: _Gathered, i: int, known: int, count: int, decoded: Decoded) -> None:
@@ -204,20 +199,32 @@ def _flags(seen: Observations, standby: Mask, max_accuracy_m: Floats, now_ms: in
     return flags.astype(np.int16)
 
 
+def _about(lane: Lane, fleet: Fleet) -> tuple[float, ...]:
+    """Device, asset, standby, max_accuracy_m and max_speed_mps of what comes on this lane now."""
+    if lane.known_at != fleet.version:
+        # A device may have been moved to another asset since its socket opened.
+        device = fleet.devices.get(lane.device.id, lane.device)
+        limits = fleet.thresholds(device.asset)
+        standby = fleet.is_standby(device)
+        lane.about = (device.id, device.asset, standby, limits.max_accuracy_m, limits.max_speed_mps)
+        lane.known_at = fleet.version
+    return lane.about
+
+
 def _columns(
     gathered: _Gathered, decoded: Decoded, fleet: Fleet, clock: Clock, now_ms: int
-) -> tuple[Columns, dict[int, Refusal]]:
+) -> tuple[Columns, Floats, dict[int, Refusal]]:
+    """What is kept, how fast each may have been at most, and what is refused."""
     seen = _observed(gathered, decoded, now_ms)
-    edges = np.array([run.first for run in gathered.runs] + [gathered.count], dtype=np.int64)
-    counts = np.diff(edges)
-    # A device may have been moved to another asset since its socket opened.
-    devices = [fleet.devices.get(run.lane.device.id, run.lane.device) for run in gathered.runs]
-    device = np.repeat(np.array([each.id for each in devices], dtype=np.int32), counts)
-    asset = np.repeat(np.array([each.asset for each in devices], dtype=np.int32), counts)
-    standby = np.repeat(np.array([fleet.is_standby(each) for each in devices], dtype=np.bool_), counts)
+    about = chain.from_iterable([_about(lane, fleet) for lane in gathered.lanes])
+    of_runs = np.fromiter(about, np.float64, 5 * len(gathered.lanes)).reshape(-1, 5)
+    edges = np.array([*gathered.at, gathered.count], dtype=np.int64)
+    counts = edges[1:] - edges[:-1]
+    of_fixes = np.repeat(of_runs, counts, axis=0)
+    device, asset = of_fixes[:, 0].astype(np.int32), of_fixes[:, 1].astype(np.int32)
     _stamp(seen.time_ms, device, clock, now_ms)
-    max_accuracy_m = np.repeat(fleet.limits([each.asset for each in devices])[1], counts)
-    flags = _flags(seen, standby, max_accuracy_m, now_ms)
+    flags = _flags(seen, of_fixes[:, 2] != 0, of_fixes[:, 3], now_ms)
+    max_speed_mps = of_fixes[:, 4]
     columns = Columns(
         asset,
         device,
@@ -235,22 +242,21 @@ def _columns(
     if refused:
         keep = np.ones(gathered.count, dtype=np.bool_)
         keep[list(refused)] = False
-        columns = columns.take(keep)
+        columns, max_speed_mps = columns.take(keep), max_speed_mps[keep]
         if columns.attributes is not None and not any(columns.attributes):
             columns = replace(columns, attributes=None)
-    return columns, refused
+    return columns, max_speed_mps, refused
 
 
 def _rejected(gathered: _Gathered, refused: dict[int, Refusal]) -> list[Rejected]:
     if not refused:
         return []
     places = sorted(refused)
-    firsts = np.array([run.first for run in gathered.runs], dtype=np.int64)
-    out = []
-    for i, number in zip(places, (np.searchsorted(firsts, places, side="right") - 1).tolist(), strict=True):
-        run = gathered.runs[number]
-        out.append(Rejected(run.source, run.lane, run.seq + i - run.first, refused[i]))
-    return out
+    of_runs = np.searchsorted(np.array(gathered.at, dtype=np.int64), places, side="right") - 1
+    return [
+        Rejected(gathered.sources[run], gathered.lanes[run], gathered.seqs[run] + i - gathered.at[run], refused[i])
+        for i, run in zip(places, of_runs.tolist(), strict=True)
+    ]
 
 
 def prepare(
@@ -277,11 +283,9 @@ def prepare(
     gathered = _gather(sources, decoded)
     if refusal is not None:
         gathered.refusals = dict.fromkeys(range(gathered.count), refusal)
-    columns, refused = _columns(gathered, decoded, fleet, clock, now_ms)
+    columns, max_speed_mps, refused = _columns(gathered, decoded, fleet, clock, now_ms)
     if len(columns):
         presence.reserve(int(columns.asset.max()))
-    assets, which = np.unique(columns.asset, return_inverse=True)
-    max_speed_mps = fleet.limits(assets.tolist())[0][which]
     judgement = judge(presence, index, columns, number, matches=fleet.judged_by, max_speed_mps=max_speed_mps)
     presence.apply(judgement)
     return Prepared(
@@ -291,6 +295,8 @@ def prepare(
         judgement,
         gathered.cursors,
         _rejected(gathered, refused),
-        gathered.replies,
+        gathered.heard,
+        gathered.errors,
+        Counter(sources),
         findings(judgement, columns, presence),
     )

@@ -2,6 +2,7 @@
 here may wait.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from tracker.live.feed import Feed
 from tracker.live.latest import Latest
-from tracker.pipeline.prepare import Prepared, Rejected, Reply
-from tracker.pipeline.stream import Lane, Source
+from tracker.pipeline.prepare import Prepared, Rejected
+from tracker.pipeline.stream import Source
 from tracker.store.snapshot import Snapshot, latest_columns
 from tracker.wire import ids
-from tracker.wire.device import Ack, Error, Reject
+from tracker.wire.device import Error, Reject
 from tracker.wire.events import Event
 
 TOLD_REJECTS: Final = 1_000  # by one batch to one source; the newest are listed at /v1/devices/{id}/rejects
@@ -81,33 +82,38 @@ class Publisher:
 
 def answer(prepared: Prepared) -> None:
     """Errors, then rejects, then one cumulative ack per stream, in one write per source."""
-    rejected: dict[Source, list[Rejected]] = {}
+    messages: dict[Source, list[bytes]] = {}
+    if prepared.errors or prepared.rejected:
+        messages = _complaints(prepared)
+    for source, lane in prepared.heard:
+        ack = lane.ack(gateway=source.gateway)
+        told = messages.get(source)
+        if told is None:
+            messages[source] = [ack]
+        else:
+            told.append(ack)
+    for source, told in messages.items():
+        source.send(told)
+    for source, frames in prepared.frames.items():
+        source.settled(frames)
+
+
+def _complaints(prepared: Prepared) -> dict[Source, list[bytes]]:
+    """What is told before the acks."""
+    messages = {
+        source: [msgspec.json.encode(Error(each.code, each.message)) for each in errors]
+        for source, errors in prepared.errors.items()
+    }
+    rejects: Counter[Source] = Counter()
     for each in prepared.rejected:
-        told = rejected.setdefault(each.source, [])
-        if len(told) < TOLD_REJECTS:
-            told.append(each)
-    for source, reply in prepared.replies.items():
-        source.send(_messages(source, reply, rejected.get(source, ())))
-        source.settled(reply.frames)
+        rejects[each.source] += 1
+        if rejects[each.source] <= TOLD_REJECTS:
+            messages.setdefault(each.source, []).append(msgspec.json.encode(_reject(each)))
+    return messages
 
 
-def _messages(source: Source, reply: Reply, rejected: Sequence[Rejected]) -> list[bytes]:
-    acks = [_ack(source, lane, seq) for lane, seq in reply.lanes.items()]
-    if not reply.errors and not rejected:
-        return acks
-    errors = [msgspec.json.encode(Error(each.code, each.message)) for each in reply.errors]
-    return errors + [msgspec.json.encode(_reject(source, each)) for each in rejected] + acks
-
-
-def _reject(source: Source, each: Rejected) -> Reject:
+def _reject(each: Rejected) -> Reject:
     reject = Reject(each.lane.name, each.seq, each.refusal.code, each.refusal.message)
-    if source.gateway:
+    if each.source.gateway:
         reject.device = ids.public_id(ids.DEVICE, each.lane.device.id)
     return reject
-
-
-def _ack(source: Source, lane: Lane, seq: int) -> bytes:
-    ack = Ack(lane.name, max(seq, lane.durable))
-    if source.gateway:
-        ack.device = ids.public_id(ids.DEVICE, lane.device.id)
-    return msgspec.json.encode(ack)

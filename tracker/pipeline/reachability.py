@@ -37,9 +37,8 @@ async def restore(writer: Writer, reachability: Reachability, database: Database
 
 def hear(reachability: Reachability, prepared: Prepared) -> None:
     """Whoever sent something of a durable batch, also if it was known already or is no good."""
-    replies = prepared.replies
-    devices = [lane.device.id for reply in replies.values() for lane in reply.lanes]
-    without_socket = [lane.device.id for source in replies if source.gateway for lane in replies[source].lanes]
+    devices = [lane.device.id for _, lane in prepared.heard]
+    without_socket = [lane.device.id for source, lane in prepared.heard if source.gateway]
     reachability.hear(
         np.array(devices, np.int64), np.array(without_socket, np.int64), prepared.columns.device, prepared.recorded_ms
     )

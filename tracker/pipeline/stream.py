@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from tracker.domain.fleet import Device
 from tracker.errors import InvalidField
 from tracker.wire import ids
-from tracker.wire.device import Fixes
+from tracker.wire.device import ack_head
+from tracker.wire.frames import Message
 from tracker.wire.packed import Block
 
 
@@ -26,8 +27,19 @@ class Lane:
     prepared: int = 0  # the last number in a prepared batch
     durable: int = 0  # the last number in a committed one
     last_batch: int = -1
+    known_at: int = -1  # the version of the fleet that `about` was read from
+    about: tuple[float, ...] = ()  # what `prepare` asks about the device and its asset
+    _ack_heads: dict[bool, bytes] = field(default_factory=dict)
     source: "Source | None" = None  # the socket that speaks for it now
     users: "list[Source]" = field(default_factory=list)  # those that may still have frames of it under way
+
+    def ack(self, *, gateway: bool) -> bytes:
+        """Everything up to `durable` is settled. On a gateway's socket it names the device."""
+        head = self._ack_heads.get(gateway)
+        if head is None:
+            device = ids.public_id(ids.DEVICE, self.device.id) if gateway else None
+            head = self._ack_heads[gateway] = ack_head(self.name, device)
+        return b"%b%d}" % (head, self.durable)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +83,7 @@ class Source:
         """What binary frames on this socket call an open stream."""
         return self.slots.index(lane)
 
-    def lane_of(self, message: Fixes | Block) -> Lane | None:
+    def lane_of(self, message: Message | Block) -> Lane | None:
         """The open stream that a message is for; None when it names one that is not open here."""
         if isinstance(message, Block):
             return self.slots[message.slot] if message.slot < len(self.slots) else None

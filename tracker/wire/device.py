@@ -88,6 +88,12 @@ class Ack(Struct, tag="ack"):
     device: str | UnsetType = UNSET
 
 
+def ack_head(stream: str, device: str | None = None) -> bytes:
+    """An Ack as far as its number, for whoever writes many of the same stream; the number and b"}" follow."""
+    named = b"" if device is None else b',"device":%b' % msgspec.json.encode(device)
+    return b'{"type":"ack","stream":%b%b,"seq":' % (msgspec.json.encode(stream), named)
+
+
 class Reject(Struct, tag="reject"):
     """One fix refused for good; sent before the ack that covers it."""
 

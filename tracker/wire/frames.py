@@ -15,7 +15,8 @@ import msgspec
 
 from tracker.domain.fix import MAX_FIXES_PER_MESSAGE
 from tracker.wire.binary import MAGIC
-from tracker.wire.device import NO_ATTRIBUTES, Fix, Fixes, Refusal
+from tracker.wire.device import NO_ATTRIBUTES, Refusal, Seq
+from tracker.wire.observations import Sent
 from tracker.wire.packed import NO_RECORDS, Block, Records, packed
 
 _INTEGER_DIGITS: Final = 300  # what surely is a finite float
@@ -26,8 +27,17 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= _INTEGER_DIGITS else float(digits)
 
 
-_one = msgspec.json.Decoder(Fixes)
-_bare = msgspec.json.Decoder(Fix)
+class Message(msgspec.Struct, tag="fixes", gc=False):
+    """A message of fixes in text, as it is read."""
+
+    fixes: list[Sent]
+    seq: Seq | None = None
+    stream: str | None = None
+    device: str | None = None
+
+
+_one = msgspec.json.Decoder(Message)
+_bare = msgspec.json.Decoder(Sent)
 _read = json.JSONDecoder(parse_int=_integer).decode
 
 
@@ -39,13 +49,13 @@ class Decoded:
     records: where the fixes of binary frames are; their blocks point into it.
     """
 
-    messages: list[Fixes | Block | None]
+    messages: list[Message | Block | None]
     refusals: dict[tuple[int, int], Refusal] = field(default_factory=dict)
     errors: dict[int, Refusal] = field(default_factory=dict)
     records: Records = field(default_factory=lambda: NO_RECORDS)
 
 
-_PLACEHOLDER: Final = Fix(lon=0.0, lat=0.0)
+_PLACEHOLDER: Final = Sent(lon=0.0, lat=0.0)
 
 
 def decode(frames: Sequence[bytes]) -> Decoded:
@@ -109,12 +119,12 @@ def _sentence(error: Exception) -> str:
     return str(error)[:200]
 
 
-def _a_fix(frame: bytes, _i: int, _decoded: Decoded) -> Fixes:
+def _a_fix(frame: bytes, _i: int, _decoded: Decoded) -> Message:
     """A bare fix, all of its fields as they should be."""
-    return Fixes(fixes=[_bare.decode(frame)])
+    return Message(fixes=[_bare.decode(frame)])
 
 
-def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
+def _loose(frame: bytes, i: int, decoded: Decoded) -> Message:
     """Any form, fix by fix. Python's reader lets NaN and Infinity through, so that they refuse a fix, not the frame."""
     text = frame.decode("utf-8-sig")
     try:
@@ -133,7 +143,7 @@ def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
         fixes = [content]
     if not isinstance(fixes, list):
         raise ValueError('expected {"type":"fixes","seq":…,"fixes":[…]}, a fix with lon and lat, or an array of fixes')  # noqa: TRY004
-    message = msgspec.convert({"type": "fixes", **head, "fixes": []}, Fixes)
+    message = msgspec.convert({"type": "fixes", **head, "fixes": []}, Message)
     if len(fixes) > MAX_FIXES_PER_MESSAGE:
         message.fixes = [_PLACEHOLDER] * len(fixes)
         return message
@@ -145,7 +155,7 @@ def _loose(frame: bytes, i: int, decoded: Decoded) -> Fixes:
     return message
 
 
-def _fix(content: object) -> tuple[Fix, Refusal | None]:
+def _fix(content: object) -> tuple[Sent, Refusal | None]:
     if not isinstance(content, dict):
         return _PLACEHOLDER, Refusal("wrong_type", "a fix must be an object with lon and lat")
     for name in ("lon", "lat"):
@@ -154,7 +164,7 @@ def _fix(content: object) -> tuple[Fix, Refusal | None]:
     for name, value in content.items():
         if isinstance(value, float) and not math.isfinite(value):
             # A name of the device's own choice may be anything; it is not repeated.
-            what = name if name in Fix.__struct_fields__ else "every number"
+            what = name if name in Sent.__struct_fields__ else "every number"
             return _PLACEHOLDER, Refusal("not_finite", f"{what} must be finite")
     try:
         raw = _raw_attributes(content.get("attributes"))
@@ -163,7 +173,7 @@ def _fix(content: object) -> tuple[Fix, Refusal | None]:
             "bad_attributes", "attributes must be a JSON object of valid text and finite numbers"
         )
     try:
-        fix = msgspec.convert({name: value for name, value in content.items() if name != "attributes"}, Fix)
+        fix = msgspec.convert({name: value for name, value in content.items() if name != "attributes"}, Sent)
     except msgspec.ValidationError as error:
         return _PLACEHOLDER, Refusal("wrong_type", _sentence(error).replace("`", "").replace(" - at $.", ": "))
     fix.attributes = raw
