@@ -1,5 +1,6 @@
 """What the command line asks for, made into a plan; the table goes to the output, the bar to the terminal."""
 
+import asyncio
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from tracker.bench.frames import ENCODINGS
 from tracker.bench.plan import planned
 from tracker.bench.report import plain, show
 from tracker.bench.run import BENCHMARKS, bench
-from tracker.errors import SetupError
+from tracker.errors import SetupError, TrackerError
 
 WIDTH: Final = 240  # of the table: a row is never broken
 
@@ -71,7 +72,10 @@ def run_bench(asked: Asked, console: Console) -> None:
     if asked.charts is not None:
         asked.charts.mkdir(parents=True, exist_ok=True)
     with BenchBar(console) as bar:
-        where, sections = uvloop.run(bench(names, replace(plan, charts=asked.charts), bar, named))
+        try:
+            where, sections = uvloop.run(bench(names, replace(plan, charts=asked.charts), bar, named))
+        except asyncio.CancelledError:
+            raise TrackerError("Ended by SIGTERM; what was started has been removed.") from None
     show(Console(file=sys.stdout, width=WIDTH), where, sections)
     if asked.json_file is not None:
         asked.json_file.write_text(json.dumps(plain(where, sections), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -5,11 +5,9 @@ loop: every frame has its instant beforehand and its latency counts from there, 
 stalls is not spared the frames that would have come meanwhile.
 """
 
-import resource
 import selectors
 import socket
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,14 +18,13 @@ from typing import Any, Final
 import msgspec
 
 from tracker.bench import frames, websocket, world
-from tracker.bench.figures import Latency, latency
 from tracker.bench.process import Report
+from tracker.bench.tally import Acked, Tally
 from tracker.errors import TrackerError
 from tracker.wire.device import Ack, Command, Config, Error, FromServer, Reject, SlowDown, Welcome
 
 OPENED_AT_ONCE: Final = 100
-REPORT_EVERY_S: Final = 0.25
-WARM_UP: Final = 0.2  # of the time, at the beginning, counts for nothing
+AT_LEAST_EVERY_S: Final = 0.05  # the clock is looked at, also when nothing comes
 REST_WITHIN_S: Final = 30.0  # for the acks that are still due at the end
 READ_BYTES: Final = 65_536
 GOODBYE: Final = (1000).to_bytes(2)
@@ -50,20 +47,6 @@ class Fleet:
     stamped: bool = False  # the last digits of places tell the time: for who sees them on a map
 
 
-@dataclass(frozen=True, slots=True)
-class Acked:
-    """What came of a run. Latencies are those of frames; the rates are of the time after the warm-up."""
-
-    fixes: int
-    fixes_per_s: float
-    latency: Latency
-    longest_gap_ms: float  # without a single ack, while some were due
-    late_frames: int  # not acked at the end; their latencies count as what they had waited by then
-    rejects: int
-    load_cpu: float  # share of a core that the load itself took
-    said: Sequence[str]  # errors and slow-downs, each kind once
-
-
 @dataclass(slots=True, eq=False)
 class _Device:
     socket: socket.socket
@@ -82,20 +65,15 @@ class Devices:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._devices: list[_Device] = []
-        self._fleet: Fleet | None = None
-        self._latencies = array("d")
-        self._acked = 0
-        self._rejects = 0
-        self._last_ack = 0.0
-        self._longest_gap = 0.0
-        self._said: set[str] = set()
+        self._per_frame, self._step_ms = 1, 1000
+        self._tally = Tally(0.0, lambda _value: None)
         self._on_ack: Callable[[_Device], None] = lambda _device: None
 
     # Opening and closing
 
     def open(self, fleet: Fleet, *, report: Report) -> int:
         """Connect all and encode a round of each; returns how many they are."""
-        self._fleet = fleet
+        self._per_frame, self._step_ms = fleet.fixes_per_frame, fleet.step_ms
         for at in range(0, len(fleet.tokens), OPENED_AT_ONCE):
             self._open_some(fleet, at, fleet.tokens[at : at + OPENED_AT_ONCE])
             report(len(self._devices))
@@ -148,44 +126,43 @@ class Devices:
 
     def closed(self, seconds: float, in_flight: int, *, report: Report) -> Acked:
         """As much as is acked, each device with so many frames under way."""
-        watch = _Watch(self, seconds, report)
+        tally = self._tally = Tally(seconds, report)
 
         def go_on(device: _Device) -> None:
             now = time.perf_counter()
-            while now < watch.end and len(device.under_way) < in_flight:
+            while now < tally.end and len(device.under_way) < in_flight:
                 self._send(device, now)
 
         self._on_ack = go_on
         for device in self._devices:
             go_on(device)
-        while watch.runs():
-            self._turn(0.05)
-        return self._finish(watch)
+        while tally.runs():
+            self._turn(AT_LEAST_EVERY_S)
+        return self._finish(tally)
 
     def paced_live(self, seconds: float, frames_per_s: float, *, report: Report) -> Acked:
-        """The same, and each fix has the time at which it is due."""
+        """As `paced`, and each fix has the time at which it is due."""
         return self.paced(seconds, frames_per_s, live=True, report=report)
 
     def paced(self, seconds: float, frames_per_s: float, *, live: bool = False, report: Report) -> Acked:
         """A frame every so often, the devices in turn."""
-        watch = _Watch(self, seconds, report)
+        tally = self._tally = Tally(seconds, report)
         wall_ms = time.time() * 1000 - time.perf_counter() * 1000
-        self._on_ack = lambda _device: None
-        period, at, due = 1 / frames_per_s, 0, watch.begin
-        while watch.runs():
+        period, at, due = 1 / frames_per_s, 0, tally.begin
+        while tally.runs():
             now = time.perf_counter()
-            while due <= now and due < watch.end:
+            while due <= now and due < tally.end:
                 device = self._devices[at]
                 if live:
                     device.time_ms = int(wall_ms + due * 1000)
                 self._send(device, due)
                 at, due = (at + 1) % len(self._devices), due + period
-            self._turn(max(0.0, min(due, watch.end) - time.perf_counter()))
-        return self._finish(watch)
+            self._turn(max(0.0, min(due, tally.end) - time.perf_counter()))
+        return self._finish(tally)
 
     def exactly(self, frames_each: int, in_flight: int, *, report: Report) -> Acked:
         """So many frames of each device, as fast as they are acked."""
-        watch = _Watch(self, 0.0, report)
+        tally = self._tally = Tally(0.0, report)
         target = {id(device): device.sent + frames_each for device in self._devices}
 
         def go_on(device: _Device) -> None:
@@ -196,35 +173,23 @@ class Devices:
         for device in self._devices:
             go_on(device)
         while any(device.under_way for device in self._devices):
-            self._turn(0.05)
-            watch.tell()
-        watch.end = time.perf_counter()
-        return self._finish(watch)
+            self._turn(AT_LEAST_EVERY_S)
+            tally.tell(time.perf_counter())
+        return self._finish(tally)
 
-    def _finish(self, watch: "_Watch") -> Acked:
-        fixes_per_s, load_cpu = watch.fixes_per_s(), watch.cpu()
+    def _finish(self, tally: Tally) -> Acked:
+        tally.stop()
         self._on_ack = lambda _device: None
         until = time.perf_counter() + REST_WITHIN_S
         while time.perf_counter() < until and any(device.under_way for device in self._devices):
-            self._turn(0.05)
+            self._turn(AT_LEAST_EVERY_S)
         now = time.perf_counter()
-        waiting = [now - due for device in self._devices for _, due in device.under_way]
-        return Acked(
-            fixes=self._acked - watch.acked,
-            fixes_per_s=fixes_per_s,
-            latency=latency([*self._latencies[watch.first :], *waiting]),
-            longest_gap_ms=self._longest_gap * 1000,
-            late_frames=len(waiting),
-            rejects=self._rejects,
-            load_cpu=load_cpu,
-            said=sorted(self._said),
-        )
+        return tally.result([now - due for device in self._devices for _, due in device.under_way])
 
     # Sockets
 
     def _send(self, device: _Device, due: float) -> None:
-        assert self._fleet is not None
-        per_frame, step_ms = self._fleet.fixes_per_frame, self._fleet.step_ms
+        per_frame, step_ms = self._per_frame, self._step_ms
         frame = device.frames[device.sent % len(device.frames)](device.seq, device.time_ms, step_ms)
         device.sent += 1
         device.seq += per_frame
@@ -276,82 +241,21 @@ class Devices:
             self._acknowledge(device, acked)
 
     def _acknowledge(self, device: _Device, acked: int) -> None:
-        now, under_way = time.perf_counter(), device.under_way
-        self._longest_gap = max(self._longest_gap, now - self._last_ack)
-        self._last_ack = now
-        per_frame = self._fleet.fixes_per_frame if self._fleet is not None else 1
+        now, under_way, tally = time.perf_counter(), device.under_way, self._tally
+        tally.hear(now)
         while under_way and under_way[0][0] <= acked:
-            self._latencies.append(now - under_way.popleft()[1])
-            self._acked += per_frame
+            tally.add(self._per_frame, now - under_way.popleft()[1])
         self._on_ack(device)
 
     def _hear(self, device: _Device, message: Any) -> None:
         if isinstance(message, Welcome):
             device.seq = message.seq + 1
         elif isinstance(message, Reject):
-            self._rejects += 1
-            self._said.add(f"reject {message.code}: {message.message}")
+            self._tally.rejects += 1
+            self._tally.said.add(f"reject {message.code}: {message.message}")
         elif isinstance(message, Error):
-            self._said.add(f"error {message.code}: {message.message}")
+            self._tally.said.add(f"error {message.code}: {message.message}")
         elif isinstance(message, SlowDown):
-            self._said.add("slow_down")
+            self._tally.said.add("slow_down")
         else:
             assert isinstance(message, Command | Config)
-
-    # What a watch looks at
-
-    def restart(self) -> None:
-        """Forget what was measured before."""
-        self._latencies = array("d")
-        self._rejects, self._longest_gap, self._last_ack = 0, 0.0, time.perf_counter()
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """(fixes acked, frames acked since the restart)."""
-        return self._acked, len(self._latencies)
-
-    def begin_gaps(self) -> None:
-        """The first acks are later than the rest: sockets, caches, a first batch."""
-        self._longest_gap, self._last_ack = 0.0, time.perf_counter()
-
-
-class _Watch:
-    """The clock of one run: warms up, counts, tells how far it is."""
-
-    def __init__(self, devices: Devices, seconds: float, report: Report) -> None:
-        devices.restart()
-        self._devices, self._report = devices, report
-        self.begin = time.perf_counter()
-        self.end = self.begin + seconds
-        self._warm = self.begin + seconds * WARM_UP
-        self.acked, self.first = devices.counts
-        self._acked_warm, self._warm_at = self.acked, self.begin
-        self._told = 0.0
-        self._cpu = _cpu_s()
-
-    def runs(self) -> bool:
-        now = time.perf_counter()
-        if self._warm and now >= self._warm:
-            self._acked_warm, self.first = self._devices.counts
-            self._warm, self._warm_at = 0.0, now
-            self._devices.begin_gaps()
-        self.tell()
-        return now < self.end
-
-    def tell(self) -> None:
-        now = time.perf_counter()
-        if now - self._told >= REPORT_EVERY_S:
-            self._told = now
-            self._report(self._devices.counts[0] - self.acked)
-
-    def fixes_per_s(self) -> float:
-        """Fixes acked a second, since it was warm."""
-        return (self._devices.counts[0] - self._acked_warm) / (time.perf_counter() - self._warm_at)
-
-    def cpu(self) -> float:
-        return (_cpu_s() - self._cpu) / (time.perf_counter() - self.begin)
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

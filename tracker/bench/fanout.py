@@ -4,13 +4,13 @@ import asyncio
 from typing import Final
 
 from tracker.bench import world
-from tracker.bench.devices import Acked
 from tracker.bench.figures import Figure, Section
 from tracker.bench.frames import ENCODINGS, Encoding
 from tracker.bench.ingest import used
 from tracker.bench.plan import Load
 from tracker.bench.process import Helper
 from tracker.bench.stand import Stand, Streaming
+from tracker.bench.tally import Acked
 from tracker.bench.viewers import Seen
 
 LOAD: Final = Load("json", 1)
@@ -86,6 +86,7 @@ def _tell(
     cores, without = [cpu for _, _, cpu in rounds], alone or None
     section.figures.append(Figure(f"{encoding}: CPU of the server", cores, "cores", "less", None, without, "no maps"))
     section.notes.append(
-        f"{encoding}: {min(PROBES, plan.viewers)} maps were looked into, {sum(each.updates for each in seen):,} positions; "
+        f"{encoding}: {min(PROBES, plan.viewers)} maps were looked into and got "
+        f"{sum(each.updates for each in seen):,} positions; "
         f"{sum(each.messages for each in seen):,} messages came to all."
     )

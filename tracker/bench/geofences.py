@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 
 from tracker.bench import world
-from tracker.bench.devices import Acked
 from tracker.bench.figures import Figure, Section
 from tracker.bench.figures import latency as summary
 from tracker.bench.plan import Load
 from tracker.bench.stand import Stand, Streaming
+from tracker.bench.tally import Acked
 
 LOAD: Final = Load("json", 10)
 CHANGE_GOAL_MS: Final = 2

@@ -12,10 +12,10 @@ import numpy as np
 
 from tracker.bench import world
 from tracker.bench.bare import FIRST_MS, Bare, bare
-from tracker.bench.devices import Acked
 from tracker.bench.figures import Figure, Section
 from tracker.bench.plan import Load
 from tracker.bench.stand import Stand
+from tracker.bench.tally import Acked
 from tracker.store import copy
 from tracker.store.database import connect
 from tracker.store.sql import sql

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from tracker.bench.bare import bare
-from tracker.bench.devices import Acked
 from tracker.bench.figures import Figure, Section
 from tracker.bench.plan import Load
 from tracker.bench.stand import Stand, Streaming
+from tracker.bench.tally import Acked
 
 IDLE_FRAMES_PER_S: Final = 20.0
 P50_GOAL_MS: Final = 15

@@ -1,5 +1,7 @@
 """Runs the benchmarks that were asked for, each on a fresh server of its own, or all on the one that was named."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -40,6 +42,9 @@ async def bench(
 ) -> tuple[Machine, list[Section]]:
     """named: (URL, admin's token) of a server that runs already."""
     raise_open_files()
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # nothing of ours may stay behind
     where, sections = machine(), []
     for name in names:
         bar.begin(name)

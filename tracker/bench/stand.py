@@ -12,10 +12,11 @@ import msgspec
 from tracker.bench import websocket, world
 from tracker.bench.bar import BenchBar
 from tracker.bench.bare import unlimited_fleet
-from tracker.bench.devices import Acked, Devices, Fleet
+from tracker.bench.devices import Devices, Fleet
 from tracker.bench.frames import STREAM, Encoding
 from tracker.bench.plan import Load, Plan
 from tracker.bench.process import Helper, Work
+from tracker.bench.tally import Acked
 from tracker.bench.target import OwnServer, Target
 from tracker.bench.viewers import Audience, Viewers
 from tracker.bench.world import Look

@@ -162,6 +162,15 @@ class OwnServer(Target):
                 await asyncio.to_thread(self._process.wait)
             self._process = None
 
+    async def remove(self) -> None:
+        """The server, its database, and everything that they wrote."""
+        await self.stop()
+        if self.database_url is not None:  # it was killed: only a server stops its database
+            await self.start()
+            await self.stop()
+        await self.close()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
     @property
     def database_url(self) -> str | None:
         return url_of_running(self.folder)
@@ -194,12 +203,12 @@ async def own_server() -> AsyncIterator[OwnServer]:
         await server.start()
         yield server
     finally:
-        await server.stop()
-        if server.database_url is not None:  # it was killed: only a server stops its database
-            await server.start()
-            await server.stop()
-        await server.close()
-        await asyncio.to_thread(shutil.rmtree, server.folder, ignore_errors=True)
+        removing = asyncio.create_task(server.remove(), name="remove-server")
+        try:
+            await asyncio.shield(removing)
+        except asyncio.CancelledError:  # who ends us twice waits, too: a database would be left behind
+            await removing
+            raise
 
 
 def _folder() -> Path:
