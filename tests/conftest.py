@@ -1,9 +1,8 @@
-"""What every test may use: a real PostGIS with the schema, a database of its own cloned in a moment, a free port.
+"""What every test may use: a real PostGIS with the schema, a database of its own, a free port.
 
 The cluster is the product's own, one for each test process, so every run of the tests also exercises it.
 """
 
-import itertools
 import os
 import shutil
 import socket
@@ -15,10 +14,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tracker.store.migrate import migrate
+from tests.databases import TEMPLATE, Databases
 from tracker.store.private import PrivateCluster
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -49,25 +46,23 @@ async def cluster(_session_data_dir: Path) -> AsyncIterator[PrivateCluster]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def migrated_template(cluster: PrivateCluster) -> str:
+async def databases(cluster: PrivateCluster) -> Databases:
+    """Those of this cluster, with the whole schema."""
+    return await Databases.prepare(cluster)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(databases: Databases) -> str:
     """The name of a database with the whole schema, to be cloned and not to be used."""
-    name = "migrated_template"
-    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE tracker")
-    connection = await asyncpg.connect(cluster.url(name))
-    try:
-        await migrate(connection)
-    finally:
-        await connection.close()
-    return name
+    return TEMPLATE
 
 
 @pytest_asyncio.fixture
-async def database(cluster: PrivateCluster, migrated_template: str) -> AsyncIterator[str]:
-    """The URL of a fresh, migrated database that no other test sees."""
-    name = f"test_{next(_numbers)}"
-    await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+async def database(cluster: PrivateCluster, databases: Databases) -> AsyncIterator[str]:
+    """The URL of a migrated database in which nothing is, and which no other test sees."""
+    name = await databases.take()
     yield cluster.url(name)
-    await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+    await databases.give_back(name)
 
 
 @pytest_asyncio.fixture
@@ -93,11 +88,3 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("TRACKER_TEST_DATA names no folder with real tracks")
     return Path(folder)
-
-
-async def _execute(cluster: PrivateCluster, statement: str) -> None:
-    connection = await asyncpg.connect(cluster.url("postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -41,12 +41,13 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 @cache
-def python_nodes() -> list[tuple[Path, ast.AST]]:
-    """Every node of every module, and the module."""
+def python_nodes() -> list[tuple[Path, ast.Constant | ast.Call]]:
+    """Every constant and call of every module, and the module."""
     return [
         (path.relative_to(ROOT), node)
         for path in sorted((ROOT / "tracker").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant | ast.Call)
     ]
 
 
@@ -59,10 +60,15 @@ def texts() -> Iterator[tuple[Path, int, str]]:
 def queries_asked_for() -> Iterator[tuple[str, Path]]:
     """The constant names given to `sql` and to the database's methods, and the module that asks."""
     for path, node in python_nodes():
-        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).split(".")[-1] in QUERY_CALLS:
+        if isinstance(node, ast.Call) and node.args and _called(node) in QUERY_CALLS:
             name = node.args[0]
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 yield name.value, path
+
+
+def _called(node: ast.Call) -> str | None:
+    """The last part of the name."""
+    return getattr(node.func, "attr", None) or getattr(node.func, "id", None)
 
 
 def test_the_top_level_stays_small() -> None:
