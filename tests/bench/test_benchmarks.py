@@ -1,5 +1,7 @@
 """Each benchmark in a tiny form, against the real server: whether figures come out, not how good they are."""
 
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,13 @@ from rich.console import Console
 from tests.integration.api import ADMIN
 from tracker.app import Server
 from tracker.bench.bar import BenchBar
+from tracker.bench.command import Asked
 from tracker.bench.figures import Section
-from tracker.bench.plan import SHORT, Load, Plan
-from tracker.bench.run import BENCHMARKS, bench
+from tracker.bench.plan import SHORT, Load
+from tracker.bench.run import BENCHMARKS
 from tracker.bench.stand import Stand
-from tracker.bench.target import Target, own_server
+from tracker.bench.target import Target, own_server, resident_bytes
+from tracker.errors import SetupError
 from tracker.settings import Settings
 
 TINY = replace(
@@ -46,38 +50,57 @@ def seen(section: Section, beginning: str) -> float:
     return found
 
 
+class Here(Target):
+    """The server of this process: what it uses is what the process uses."""
+
+    async def rss_bytes(self) -> float | None:
+        return resident_bytes(os.getpid())
+
+    async def cpu_s(self) -> float | None:
+        return time.process_time()
+
+
+@pytest.mark.timeout(300)  # processes of the load start slowly where much else runs
 async def test_a_running_server_is_measured_through_its_protocol_and_left_as_it_was(
-    server: Server, bar: BenchBar
+    server: Server, bar: BenchBar, tmp_path: Path
 ) -> None:
-    names = ["ingest", "latency", "fences", "fanout", "history"]
-    where, sections = await bench(names, TINY, bar, (server.url, ADMIN))
-    of = dict(zip(names, sections, strict=True))
-    assert where.cores >= 1
-    for load in TINY.loads:
-        assert seen(of["ingest"], f"{load.name}: durable") > 50
+    target, plan = Here(server.url, ADMIN), replace(TINY, charts=tmp_path)
+    try:
+        async with Stand(target, plan, bar) as stand:
+            of = {name: await run(stand) for name, run in BENCHMARKS.items()}
+        for kind, name in (("devices", "devices"), ("assets", "assets"), ("geofences", "features")):
+            assert (await target.call("GET", f"/v1/{kind}"))[name] == []
+    finally:
+        await target.close()
+    assert [load for load in TINY.loads if seen(of["ingest"], f"{load.name}: durable") < 50] == []
     assert 0 < seen(of["latency"], "json 1/frame at 100/s: p50") < 5_000
     assert 0 < seen(of["fences"], "add one among 20: p50") < 5_000
     assert 0 < seen(of["fanout"], "binary: fix due → bytes at the map: p50") < 5_000
     assert seen(of["fanout"], "json: a map of a world") > 0
     assert 0 < seen(of["history"], "its day: p50") < 5_000
-    target = Target(server.url, ADMIN)
-    try:
-        for kind, name in (("devices", "devices"), ("assets", "assets"), ("geofences", "features")):
-            assert (await target.call("GET", f"/v1/{kind}"))[name] == []
-    finally:
-        await target.close()
-
-
-async def test_a_server_of_its_own_is_started_watched_and_removed(bar: BenchBar, tmp_path: Path) -> None:
-    plan: Plan = replace(TINY, charts=tmp_path)
-    async with own_server() as server, Stand(server, plan, bar) as stand:
-        of = {name: await BENCHMARKS[name](stand) for name in ("memory", "scale", "start")}
-    assert 1 < seen(of["memory"], "an idle device") < 2_000
+    assert seen(of["memory"], "an idle device") >= 0
     assert seen(of["scale"], "4 devices: CPU of the server") > 0
-    assert 0 < seen(of["start"], "ready again after a kill") < 60
     assert "<svg" in (tmp_path / "bench-devices.svg").read_text()
+    assert of["start"].figures == []
+    assert "--url" in of["start"].notes[0]
+
+
+@pytest.mark.timeout(300)
+async def test_a_server_of_its_own_is_ended_started_again_and_removed(bar: BenchBar) -> None:
+    async with own_server() as server, Stand(server, TINY, bar) as stand:
+        section = await BENCHMARKS["start"](stand)
+    assert 0 < seen(section, "until ready") < 120
     assert not server.folder.exists()
     assert server.database_url is None
+
+
+def test_what_is_asked_for_is_named_and_checked() -> None:
+    asked = Asked(("scale", "ingest"), True, None, None, None, None, None, None, None, None)
+    assert asked.names == ["ingest", "scale"]
+    with pytest.raises(SetupError, match="there are ingest, latency"):
+        _ = replace(asked, what=("speed",)).names
+    with pytest.raises(SetupError, match="admin's token"):
+        _ = replace(asked, url="http://127.0.0.1:1").named
 
 
 def test_the_loads_of_a_plan_have_rates_for_their_latency() -> None:

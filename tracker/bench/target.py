@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -151,10 +150,10 @@ class OwnServer(Target):
         except aiohttp.ClientError:
             return False
 
-    async def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask it to end, or kill it; returns when it is gone."""
+    async def stop(self) -> None:
+        """Ask it to end, in the end kill it; returns when it is gone."""
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.terminate()
             try:
                 await asyncio.to_thread(self._process.wait, STOP_WITHIN_S)
             except subprocess.TimeoutExpired:
