@@ -2,8 +2,9 @@
 is left.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tracker.errors import SetupError, TrackerError
 from tracker.store.database import Database, connect
 from tracker.store.migrate import migrate
 from tracker.store.private import PrivateCluster, url_of_running
+from tracker.store.prune import Pruned, prune
+from tracker.store.sealer import seal
 
 
 class Api:
@@ -78,6 +81,20 @@ async def migrate_database(data: Path, database: str | None) -> list[str]:
             return await migrate(connection)
         finally:
             await connection.close()
+
+
+async def seal_database(
+    data: Path, database: str | None, open_day: date, on_progress: Callable[[int, int], None]
+) -> int:
+    """Seal the days before one; returns the fixes."""
+    async with database_url(data, database) as url:
+        return await seal(url, open_day, on_progress)
+
+
+async def prune_database(data: Path, database: str | None) -> Pruned:
+    """Remove the history of deleted assets."""
+    async with database_url(data, database) as url:
+        return await prune(url)
 
 
 async def sign_in_path(data: Path, database: str | None, role: Role) -> str:

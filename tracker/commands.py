@@ -6,16 +6,19 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Self
 
 import typer
 import uvloop
 from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from tracker import __version__
 from tracker.access.roles import Role
-from tracker.administration import Api, migrate_database, sign_in_path
+from tracker.administration import Api, migrate_database, prune_database, seal_database, sign_in_path
 from tracker.app import Server, serve
 from tracker.backtest import BacktestBar, Result, geofence_in, write_csv
 from tracker.backtest import run as run_backtest
@@ -28,6 +31,7 @@ from tracker.replay import Progress as ReplayProgress
 from tracker.replay import ReplayBar, replay
 from tracker.settings import settings
 from tracker.store.private import default_data_dir, url_of_running
+from tracker.store.sealer import first_open_day
 
 app = typer.Typer(
     name="tracker",
@@ -379,6 +383,57 @@ def migrate_command(data: Data = None, database: DatabaseUrl = None) -> None:
     """Bring a database's schema up to date. [bold]serve[/bold] does so by itself."""
     done = asyncio.run(migrate_database(data or default_data_dir(), database))
     console.print("\n".join(f"applied {title}" for title in done) or "The schema is up to date.")
+
+
+@app.command("seal")
+def seal_command(
+    data: Data = None,
+    database: DatabaseUrl = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Seal the UTC days before this one; if left out, those that the server would."
+        ),
+    ] = None,
+) -> None:
+    """Pack the history of closed days, as the server does by itself: a quarter of the bytes, read like the rest.
+
+    A running server goes on meanwhile, and nothing is lost if this is interrupted.
+    """
+    today = datetime.now(UTC).date()
+    open_day = first_open_day(datetime.now(UTC)) if before is None else before.date()
+    if open_day > today:
+        raise SetupError(f"--before {open_day}: only days that are over can be sealed; the last one is {today}.")
+    with Bar(
+        TextColumn("sealing"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.completed:,.0f} fixes"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("sealing", total=None)
+        done = asyncio.run(
+            seal_database(
+                data or default_data_dir(),
+                database,
+                open_day,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )
+    console.print(f"{done:,} fixes sealed of the days before {open_day}.", highlight=False)
+
+
+@app.command("prune")
+def prune_command(data: Data = None, database: DatabaseUrl = None) -> None:
+    """Remove the fixes of deleted assets for good, wherever they are stored. Their events and visits stay."""
+    pruned = asyncio.run(prune_database(data or default_data_dir(), database))
+    waiting = (
+        f" {pruned.waiting} more have fixes that are not filed yet: try again in some minutes."
+        if pruned.waiting
+        else ""
+    )
+    console.print(f"{pruned.fixes:,} fixes of {pruned.assets:,} deleted assets are gone.{waiting}", highlight=False)
 
 
 @app.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

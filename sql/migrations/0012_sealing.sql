@@ -26,6 +26,11 @@ EXCEPTION WHEN feature_not_supported THEN
 END $$;
 CREATE INDEX sealed_asset ON sealed (asset, t0);
 
+-- Pieces that still grow.
+CREATE INDEX piece_small ON piece (asset, t0) WHERE n < 60;
+-- Hours of a day: pieces are filed about in their order.
+CREATE INDEX piece_time ON piece USING brin (t0, t1);
+
 -- A row's box in degrees and days.
 CREATE FUNCTION span_box(west int, south int, east int, north int, t0 timestamptz, t1 timestamptz) RETURNS geometry
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -198,13 +203,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     ORDER BY f.time, f.lon, f.lat, f.batch
 $$;
 
--- Sealed rows are looked through from the newest on, until one has a trusted fix; only those that reach beyond what the pieces have.
-CREATE OR REPLACE FUNCTION fleet_at(at timestamptz, bounds geometry DEFAULT NULL)
-RETURNS TABLE (asset int, device int, fix_time timestamptz, lon float8, lat float8, alt_m float8, speed_mps float8,
-               course_deg float8, accuracy_m float8, attributes jsonb)
+-- Where assets were at an instant by the journal and the pieces: the newest trusted fix of each not after it.
+CREATE FUNCTION loose_at(at timestamptz)
+RETURNS TABLE (asset int, device int, "time" timestamptz, lon int, lat int, alt int, speed int, course smallint, accuracy int,
+               attributes jsonb)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH unfiled AS (
-        SELECT DISTINCT ON (u.asset) u.*
+        SELECT DISTINCT ON (u.asset) u.asset, u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes
         FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy,
             j.flags, j.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
         WHERE j.t0 <= at AND u.flags = 0 AND u.time <= at
@@ -216,35 +221,52 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             SELECT p.trusted_t0 FROM piece p
             WHERE p.asset = a.id AND p.t0 <= at AND p.trusted_t0 <= at ORDER BY p.t0 DESC LIMIT 1
         ) AS newest CROSS JOIN LATERAL (
-            SELECT u.* FROM piece p CROSS JOIN LATERAL unnest(p.device, p.time, p.lon, p.lat, p.alt, p.speed, p.course, p.accuracy,
+            SELECT u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes
+            FROM piece p CROSS JOIN LATERAL unnest(p.device, p.time, p.lon, p.lat, p.alt, p.speed, p.course, p.accuracy,
                 p.flags, p.attributes) AS u (device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
             WHERE p.asset = a.id AND p.t0 <= at AND p.t1 >= newest.trusted_t0
               AND p.t0 >= date_trunc('day', newest.trusted_t0, 'UTC') AND u.flags = 0 AND u.time <= at
               AND NOT EXISTS (SELECT FROM doubt d WHERE d.asset = p.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat)
             ORDER BY u.time DESC, u.lon DESC, u.lat DESC LIMIT 1
         ) AS f
-    ), loose AS (
-        SELECT DISTINCT ON (f.asset) f.* FROM (SELECT * FROM unfiled UNION ALL SELECT * FROM filed_fix) AS f
-        ORDER BY f.asset, f.time DESC, f.lon DESC, f.lat DESC
-    ), sealed_fix AS (
-        SELECT a.id AS asset, f.*
-        FROM asset a LEFT JOIN loose l ON l.asset = a.id CROSS JOIN LATERAL (
-            SELECT u.* FROM (
-                SELECT s.asset, s.t0, s.n, s.bits, s.attributes FROM sealed s
-                WHERE s.asset = a.id AND s.t0 <= at AND s.trusted_t0 <= at
-                  AND s.t1 >= coalesce(l.time, '-infinity') AND s.t0 > coalesce(l.time, '-infinity') - interval '24 hours'
-                ORDER BY s.t0 DESC
-            ) AS s CROSS JOIN LATERAL (
-                SELECT u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.flags, u.attributes
-                FROM unseal(s.t0, s.n, s.bits, s.attributes) AS u
-                WHERE u.flags = 0 AND u.time <= at
-                  AND NOT EXISTS (SELECT FROM doubt d WHERE d.asset = s.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat)
-                ORDER BY u.time DESC, u.lon DESC, u.lat DESC LIMIT 1
-            ) AS u
-            ORDER BY s.t0 DESC LIMIT 1
-        ) AS f
+    )
+    SELECT DISTINCT ON (f.asset) f.* FROM (SELECT * FROM unfiled UNION ALL SELECT * FROM filed_fix) AS f
+    ORDER BY f.asset, f.time DESC, f.lon DESC, f.lat DESC
+$$;
+
+-- The same of one asset by the sealed days, if it is not before `since`. Rows are looked through from the newest on, until one has a
+-- trusted fix.
+CREATE FUNCTION sealed_at(of_asset int, at timestamptz, since timestamptz)
+RETURNS TABLE (asset int, device int, "time" timestamptz, lon int, lat int, alt int, speed int, course smallint, accuracy int,
+               attributes jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT of_asset, u.* FROM (
+        SELECT s.t0, s.n, s.bits, s.attributes FROM sealed s
+        WHERE s.asset = of_asset AND s.t0 <= at AND s.trusted_t0 <= at AND s.t1 >= since AND s.t0 > since - interval '24 hours'
+        ORDER BY s.t0 DESC
+    ) AS s CROSS JOIN LATERAL (
+        SELECT u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes
+        FROM unseal(s.t0, s.n, s.bits, s.attributes) AS u
+        WHERE u.flags = 0 AND u.time <= at
+          AND NOT EXISTS (SELECT FROM doubt d WHERE d.asset = of_asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat)
+        ORDER BY u.time DESC, u.lon DESC, u.lat DESC LIMIT 1
+    ) AS u
+    ORDER BY s.t0 DESC LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION fleet_at(at timestamptz, bounds geometry DEFAULT NULL)
+RETURNS TABLE (asset int, device int, fix_time timestamptz, lon float8, lat float8, alt_m float8, speed_mps float8,
+               course_deg float8, accuracy_m float8, attributes jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH loose AS MATERIALIZED (
+        SELECT * FROM loose_at(at)
     ), newest AS (
-        SELECT DISTINCT ON (f.asset) f.* FROM (SELECT * FROM loose UNION ALL SELECT * FROM sealed_fix) AS f
+        SELECT DISTINCT ON (f.asset) f.* FROM (
+            SELECT * FROM loose
+            UNION ALL
+            SELECT s.* FROM asset a LEFT JOIN loose l ON l.asset = a.id
+            CROSS JOIN LATERAL sealed_at(a.id, at, coalesce(l.time, '-infinity')) AS s
+        ) AS f
         ORDER BY f.asset, f.time DESC, f.lon DESC, f.lat DESC
     )
     SELECT f.asset, f.device, f.time, f.lon / 1e7::float8, f.lat / 1e7::float8, nullif(f.alt, -2147483648) / 10.0::float8,

@@ -47,20 +47,9 @@ SELECT record_revision($1, $2)
 -- name: fix_of_asset
 -- One trusted fix by its place, of those equal in it the first: as the table `latest` has it.
 SELECT u.device, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes, u.batch
-FROM (
-    SELECT u.*, j.batch FROM journal j
-    CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags, j.attributes)
-        AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-    WHERE j.bucket = ($1::int & 15)::smallint AND u.asset = $1::int
-    UNION ALL
-    SELECT p.asset, u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.flags, u.attributes, u.batch
-    FROM piece p CROSS JOIN LATERAL unnest(p.batch, p.device, p.time, p.lon, p.lat, p.alt, p.speed, p.course, p.accuracy, p.flags,
-        p.attributes) AS u (batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-    WHERE p.asset = $1::int AND p.t0 <= 'epoch'::timestamptz + $2::bigint * interval '1 ms'
-      AND p.t1 >= 'epoch'::timestamptz + $2::bigint * interval '1 ms'
-      AND p.t0 > 'epoch'::timestamptz + $2::bigint * interval '1 ms' - interval '24 hours'
-) AS u
-WHERE u.time = 'epoch'::timestamptz + $2::bigint * interval '1 ms' AND u.lon = $3 AND u.lat = $4 AND u.flags = 0
+FROM (SELECT 'epoch'::timestamptz + $2::bigint * interval '1 ms' AS time) AS t
+CROSS JOIN LATERAL stored_fixes($1, t.time, t.time) AS u
+WHERE u.lon = $3 AND u.lat = $4 AND u.flags = 0
 ORDER BY u.alt, u.speed, u.course, u.accuracy, u.batch LIMIT 1
 
 -- name: record_tags

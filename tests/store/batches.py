@@ -153,8 +153,9 @@ async def make_fleet(connection: asyncpg.Connection, assets: int = 3, devices: i
 async def clear(connection: asyncpg.Connection) -> None:
     """As if nothing had ever been stored; the fleet stays."""
     await connection.execute(
-        "DELETE FROM journal; DELETE FROM piece; DELETE FROM latest; DELETE FROM fix_reject; DELETE FROM delivery;"
-        "DELETE FROM event; DELETE FROM visit; UPDATE filed SET batch = 0; UPDATE stream SET seq = 0, gaps = 0"
+        "DELETE FROM journal; DELETE FROM piece; DELETE FROM sealed; DELETE FROM latest; DELETE FROM fix_reject;"
+        "DELETE FROM delivery; DELETE FROM event; DELETE FROM visit; UPDATE filed SET batch = 0;"
+        "UPDATE stream SET seq = 0, gaps = 0"
     )
 
 

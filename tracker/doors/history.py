@@ -21,7 +21,7 @@ from tracker.doors.problems import answer, problem
 from tracker.doors.stream import stream
 from tracker.errors import InvalidField, RequestError
 from tracker.live.latest import Bounds
-from tracker.store import history
+from tracker.store import history, moment
 from tracker.wire import ids
 from tracker.wire.times import parse_when, rfc3339, to_ms
 from tracker.wire.track_export import CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
@@ -71,7 +71,7 @@ async def positions(request: web.Request) -> web.StreamResponse:
         if bounds is None
         else (bounds.west / DEGREE, bounds.south / DEGREE, bounds.east / DEGREE, bounds.north / DEGREE)
     )
-    rows = await history.positions_at(request.app[DATABASE], at_ms, box)
+    rows = await moment.positions_at(request.app[DATABASE], at_ms, box)
     return await stream(request, GEOJSON, _collection(map(_state, rows)))
 
 
@@ -139,7 +139,7 @@ async def track(request: web.Request) -> web.StreamResponse:
     wanted = _format(request)
     if wanted is None:
         return problem(406, "not_acceptable", f"A track comes as {', '.join(FORMATS)}; choose by ?format= or Accept.")
-    from_ms, to_ms_ = _span(request)
+    from_ms, to_ms_ = span_of(request)
     tolerance_m = _tolerance_m(request, wanted)
     trusted = _trusted(request)
     asset = await request.app[FLEET_STORE].asset(path_id(request, ids.ASSET))
@@ -192,7 +192,8 @@ def _quality(wish: str) -> float:
         return 0.0
 
 
-def _span(request: web.Request) -> tuple[int, int]:
+def span_of(request: web.Request) -> tuple[int, int]:
+    """`from` and `to`, both inclusive: the last 24 hours, unless they are given."""
     from_ms, to_ms_ = time_of(request, "from"), time_of(request, "to")
     now_ms = int(time.time() * 1000)
     if to_ms_ is None:

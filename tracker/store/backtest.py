@@ -2,9 +2,8 @@
 binary COPY of whole arrays. Doubts come as they are stored, so that nothing is doubted again.
 """
 
-import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,20 +12,16 @@ from numpy.typing import NDArray
 
 from tracker.domain.backtest import Piece, Span, Stretch
 from tracker.domain.batch import Columns, Ints
-from tracker.store.database import Connection, Database, Record
+from tracker.store.database import Database, Record
+from tracker.store.rows import Fixes, copied
 from tracker.store.sql import sql
 from tracker.wire.times import to_datetime, to_ms
 
 BUCKETS: Final = 16  # of the journal: an asset is in that of its number's lowest four bits
-_PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
-_HEAD_BYTES: Final = 19  # of a binary COPY: signature, flags, length of the extension
-_FIELD: Final = struct.Struct(">i")
-_ARRAY_HEAD_BYTES: Final = 20  # dimensions, flags, type, length, lower bound
-_COLUMNS: Final = (
-    ("time", ">i8"), ("lon", ">i4"), ("lat", ">i4"), ("alt", ">i4"), ("speed", ">i4"), ("course", ">i2"),
-    ("accuracy", ">i4"), ("flags", ">i2"),
-)  # fmt: skip
-_ITEMS: Final = {name: np.dtype([("bytes", ">i4"), ("value", kind)]) for name, kind in _COLUMNS}
+_KINDS: Final = {
+    **dict.fromkeys(("lon", "lat", "alt", "speed", "accuracy"), np.int32),
+    **dict.fromkeys(("course", "flags"), np.int16),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,7 @@ class Copied:
     """Windows as they came from the database, to be made columns beside the loop."""
 
     windows: Sequence[tuple[int, Stretch]]
-    parts: Sequence[bytes]
+    data: bytes
     doubts: Sequence[Record]
 
 
@@ -56,79 +51,25 @@ async def fixes(database: Database, windows: Sequence[tuple[int, Stretch]]) -> C
         database.connection() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        filed = await _copy(connection, "backtest_filed", asset, since, until)
-        unfiled = await _copy(connection, "backtest_unfiled", asset, since, until, asset[0] % BUCKETS)
+        data = await copied(connection, "backtest_fixes", asset, since, until, asset[0] % BUCKETS)
         doubts = await connection.fetch(sql("backtest_doubts"), asset, min(since), max(until))
-    return Copied(windows, [filed, unfiled], doubts)
-
-
-async def _copy(connection: Connection, name: str, *args: object) -> bytes:
-    parts: list[bytes] = []
-
-    async def take(data: bytes) -> None:
-        parts.append(data)
-
-    await connection.copy_from_query(sql(name), *args, output=take, format="binary")
-    return b"".join(parts)
+    return Copied(windows, data, doubts)
 
 
 def columns_of(copied: Copied) -> Columns:
     """In no order; flags of every kind, no devices."""
-    pieces = [each for part in copied.parts for each in _pieces(part, copied.windows)]
-    size = [len(each["time"]) for _, each in pieces]
-    asset = np.repeat(np.array([number for number, _ in pieces], np.int32), size)
-
-    def column(name: str, kind: Any) -> NDArray[Any]:
-        return np.concatenate([np.empty(0, kind), *(each[name] for _, each in pieces)]).astype(kind)
-
-    names = {"alt": np.int32, "speed": np.int32, "course": np.int16, "accuracy": np.int32}
-    time_ms, lon, lat = (
-        column("time", np.int64) // 1000 + _PG_EPOCH_MS,
-        column("lon", np.int32),
-        column("lat", np.int32),
+    fixes = Fixes(copied.data)
+    time_ms, window = fixes.column("time"), fixes.owner - 1
+    first, last = (
+        np.array([getattr(stretch, end) for _, stretch in copied.windows], np.int64) for end in ("first_ms", "last_ms")
     )
-    flags = column("flags", np.int16)
-    _doubt(flags, copied.doubts, asset, time_ms, lon, lat)
-    return Columns(
-        asset=asset,
-        device=np.zeros(len(asset), np.int32),
-        time_ms=time_ms,
-        lon=lon,
-        lat=lat,
-        flags=flags,
-        attributes=None,
-        **{name: column(name, kind) for name, kind in names.items()},
-    )
-
-
-def _pieces(data: bytes, windows: Sequence[tuple[int, Stretch]]) -> Iterator[tuple[int, dict[str, Ints]]]:
-    """(asset, columns) of each row, cut to its window."""
-    at = _HEAD_BYTES
-    while int.from_bytes(data[at : at + 2], signed=True) > 0:
-        at += 2
-        window, asset = _int4(data, at), _int4(data, at + 8)
-        at += 16
-        found: dict[str, Ints] = {}
-        for name, item in _ITEMS.items():
-            (length,) = _FIELD.unpack_from(data, at)
-            head = at + 4 + _ARRAY_HEAD_BYTES
-            found[name] = np.frombuffer(data, item, (length - _ARRAY_HEAD_BYTES) // item.itemsize, head)["value"]
-            at += 4 + length
-        yield asset, _within(found, windows[window - 1][1])
-
-
-def _int4(data: bytes, at: int) -> int:
-    """A field with its length before it."""
-    return int(_FIELD.unpack_from(data, at + 4)[0])
-
-
-def _within(found: dict[str, Ints], stretch: Stretch) -> dict[str, Ints]:
-    first, last = ((end - _PG_EPOCH_MS) * 1000 for end in (stretch.first_ms, stretch.last_ms + 1))
-    time_us = found["time"]
-    if len(time_us) and time_us[0] >= first and time_us[-1] < last and bool(np.all(time_us[1:] >= time_us[:-1])):
-        return found
-    kept = (time_us >= first) & (time_us < last)
-    return {name: values[kept] for name, values in found.items()}
+    rows = np.flatnonzero((time_ms >= first[window]) & (time_ms <= last[window]))
+    numbers = np.array([number for number, _ in copied.windows], np.int32)
+    asset, time_ms = numbers[window[rows]], time_ms[rows]
+    found: dict[str, NDArray[Any]] = {name: fixes.column(name)[rows].astype(kind) for name, kind in _KINDS.items()}
+    _doubt(found["flags"], copied.doubts, asset, time_ms, found["lon"], found["lat"])
+    device = np.zeros(len(rows), np.int32)
+    return Columns(asset=asset, device=device, time_ms=time_ms, attributes=None, **found)
 
 
 def _doubt(

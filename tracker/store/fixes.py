@@ -1,5 +1,5 @@
-"""The stored fixes of one asset as columns: journal and pieces together, by binary COPY, without a Python object per
-fix.
+"""The stored fixes of one asset as columns: journal, pieces and sealed days together, by binary COPY, without a Python
+object per fix.
 """
 
 from dataclasses import dataclass
@@ -10,37 +10,12 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import Columns
 from tracker.store.database import Connection, translated
+from tracker.store.rows import NUMBERS, Fixes, copied
 from tracker.store.sql import sql
 from tracker.wire.times import to_datetime, to_ms
 
-_PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
-_HEAD_BYTES: Final = 19  # signature, flags, length of the extension
-_TAIL_BYTES: Final = 2
-
-
-def _tuple(fields: list[tuple[str, str]]) -> np.dtype[Any]:
-    """A row of binary COPY whose fields are not null and of fixed width: each has its length before it."""
-    parts: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, kind in fields:
-        parts += [(f"{name}_bytes", ">i4"), (name, kind)]
-    return np.dtype(parts)
-
-
-_ROW: Final = _tuple(
-    [
-        ("time_us", ">i8"),
-        ("batch", ">i8"),
-        ("device", ">i4"),
-        ("lon", ">i4"),
-        ("lat", ">i4"),
-        ("alt", ">i4"),
-        ("speed", ">i4"),
-        ("course", ">i2"),
-        ("accuracy", ">i4"),
-        ("flags", ">i2"),
-        ("doubt", ">i2"),
-    ]
-)
+_ORDER: Final = ("batch", "accuracy", "course", "speed", "alt", "lat", "lon", "time")  # the last one counts most
+_KINDS: Final = {"course": np.int16, "flags": np.int16, "time": np.int64, "batch": np.int64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +42,8 @@ class Stored:
 
 async def read(connection: Connection, asset: int, from_ms: int, to_ms_: int, *, after_batch: int = -1) -> Stored:
     """Every fix of an asset between two instants, both inclusive; with after_batch only what was stored after that."""
-    parts: list[bytes] = []
-
-    async def take(data: bytes) -> None:
-        parts.append(data)
-
-    with translated():
-        await connection.copy_from_query(
-            sql("asset_fixes"),
-            asset,
-            to_datetime(from_ms),
-            to_datetime(to_ms_),
-            after_batch,
-            output=take,
-            format="binary",
-        )
-    return _stored(asset, b"".join(parts))
+    data = await copied(connection, "asset_fixes", asset, to_datetime(from_ms), to_datetime(to_ms_), after_batch)
+    return _stored(asset, Fixes(data), from_ms, to_ms_, after_batch)
 
 
 async def until(connection: Connection, asset: int, from_ms: int, to_ms_: int, fixes: int) -> int:
@@ -102,23 +63,31 @@ async def any_after(connection: Connection, asset: int, place: tuple[int, ...], 
         return bool(await connection.fetchval(sql("any_after"), asset, to_datetime(place[0]), *place[1:], before_batch))
 
 
-def _stored(asset: int, data: bytes) -> Stored:
-    rows = np.frombuffer(data[_HEAD_BYTES:-_TAIL_BYTES], _ROW)
-    time_us = rows["time_us"].astype(np.int64)
-    if not (time_us[1:] > time_us[:-1]).all():
-        rest = ("batch", "accuracy", "course", "speed", "alt", "lat", "lon")
-        rows = rows[np.lexsort([*(rows[name].astype(np.int64) for name in rest), time_us])]
-    columns = Columns(
-        np.full(len(rows), asset, np.int32),
-        rows["device"].astype(np.int32),
-        rows["time_us"].astype(np.int64) // 1000 + _PG_EPOCH_MS,
-        rows["lon"].astype(np.int32),
-        rows["lat"].astype(np.int32),
-        rows["alt"].astype(np.int32),
-        rows["speed"].astype(np.int32),
-        rows["course"].astype(np.int16),
-        rows["accuracy"].astype(np.int32),
-        rows["flags"].astype(np.int16),
-        None,
+def _stored(asset: int, fixes: Fixes, from_ms: int, to_ms_: int, after_batch: int) -> Stored:
+    found = {name: fixes.column(name) for name in NUMBERS}
+    inside = (found["time"] >= from_ms) & (found["time"] <= to_ms_)
+    doubts = {name: found[name][fixes.owner == 1] for name in ("time", "lon", "lat", "flags")}
+    rows = np.flatnonzero((fixes.owner == 0) & inside & (found["batch"] > after_batch))
+    time = found["time"][rows]
+    if not (time[1:] > time[:-1]).all():
+        rows = rows[np.lexsort([found[name][rows] for name in _ORDER])]
+    kept: dict[str, NDArray[Any]] = {name: found[name][rows].astype(_KINDS.get(name, np.int32)) for name in NUMBERS}
+    doubt = doubts_of(doubts, kept["time"], kept["lon"], kept["lat"])
+    batch, time_ms = kept.pop("batch"), kept.pop("time")
+    columns = Columns(asset=np.full(len(rows), asset, np.int32), time_ms=time_ms, attributes=None, **kept)
+    return Stored(columns, doubt, batch)
+
+
+def doubts_of(doubts: dict[str, Any], time: Any, lon: Any, lat: Any) -> NDArray[np.int16]:
+    """What neighbours say of some fixes of one asset; doubts are few."""
+    flags = np.zeros(len(time), np.int16)
+    if not len(doubts["time"]):
+        return flags
+    names = ("time", "lon", "lat")
+    known = dict(
+        zip(zip(*(doubts[name].tolist() for name in names), strict=True), doubts["flags"].tolist(), strict=True)
     )
-    return Stored(columns, rows["doubt"].astype(np.int16), rows["batch"].astype(np.int64))
+    rows = np.flatnonzero(np.isin(time, doubts["time"]))
+    places = zip(time[rows].tolist(), lon[rows].tolist(), lat[rows].tolist(), strict=True)
+    flags[rows] = [known.get(place, 0) for place in places]
+    return flags

@@ -56,12 +56,6 @@ async def _window(
             limit *= 4
 
 
-async def positions_at(database: Database, at_ms: int, box: tuple[float, float, float, float] | None) -> Sequence[Row]:
-    """Where every asset was; the box is west, south, east, north in degrees."""
-    rows: list[Row] = await database.rows("positions_at", to_datetime(at_ms), *(box or (None,) * 4))
-    return rows
-
-
 async def visits(
     database: Database,
     asset: int,

@@ -5,6 +5,7 @@ the same bits; here many rows are packed and unpacked at once.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -194,6 +195,12 @@ class Reader:
         self._words: NDArray[Any] = np.ndarray((len(data) - 8,), ">u8", data, 0, (1,))
         width = (self._columns["kind"] & WIDTH).astype(np.int64)
         self._at = begin[:, None] * 8 + _HEAD_BITS + self.rows.size[:, None] * (np.cumsum(width, axis=1) - width)
+
+    def until(self, place: Int64s) -> "Reader":
+        """Of each row the fixes up to and with one of them, counting from 0."""
+        part = copy(self)
+        part.rows = Rows(place + 1)
+        return part
 
     def column(self, name: str) -> Int64s:
         number, rows = PACKED.index(name), self.rows
