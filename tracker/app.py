@@ -63,6 +63,7 @@ from tracker.store.fleet import FleetStore
 from tracker.store.journal import Journal
 from tracker.store.migrate import migrate
 from tracker.store.private import PrivateCluster
+from tracker.store.sealer import Sealer
 
 log = logging.getLogger(__name__)
 
@@ -183,11 +184,16 @@ class Server:
         await restore(self.writer, self.reachability, self.database)
         self._watch(self._stack, Teller(self.writer, self.reachability).run(), "reachability")
         self.filer = Filer(
-            url, lambda: self.writer.proximities.may_be_filed(self.writer.committed), self.writer.lanes.forget_filed
+            url,
+            lambda: self.writer.proximities.may_be_filed(self.writer.committed),
+            self.writer.lanes.forget_filed,
+            self.writer.intake.hold,
         )
         await self.filer.start()
         self.filer.on_end(self.failed.set)
         self._stack.push_async_callback(self.filer.stop)
+        self.sealer = Sealer(url)
+        self._watch(self._stack, self.sealer.run(), "sealer")
         self.reviser = Reviser(self.database, self.writer)
         await self.reviser.start()
         self.reviser.on_end(self.failed.set)
@@ -290,6 +296,12 @@ class Server:
             "tracker_hook_deliveries_total": ("counter", "Deliveries that a receiver accepted", stats.delivered),
             "tracker_hook_failures_total": ("counter", "Attempts that failed", stats.failed),
             "tracker_hook_dead_total": ("counter", "Deliveries put aside", stats.dead),
+            "tracker_journal_behind": (
+                "gauge",
+                "1 while nothing is taken in because the filer does not keep up",
+                float(self.filer.stats.behind),
+            ),
+            "tracker_sealed_fixes_total": ("counter", "Fixes sealed since the start", self.sealer.stats.sealed_fixes),
             "tracker_late_assets": ("gauge", "Assets that wait to be judged again", self.reviser.waiting),
             "tracker_judged_again_total": ("counter", "Fixes judged again for late ones", self.reviser.fixes),
             "tracker_corrections_total": (

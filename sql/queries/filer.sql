@@ -22,9 +22,13 @@ SELECT max(batch) AS batch FROM (
     FROM journal WHERE bucket = $1::smallint AND batch <= $3
 ) AS j WHERE fixes <= $2 OR position = 1
 
+-- name: find_by_index
+-- Until the end of the transaction: whatever is believed of a day's partition that has never been analysed.
+SELECT set_config('enable_seqscan', 'off', true)
+
 -- name: file_bucket
 -- Journal to pieces in one statement: every snapshot sees each fix exactly once. With the rows go the cursors of the streams,
--- the newest fixes of the assets and the number of the batch.
+-- the newest fixes of the assets and the number of the batch. Pieces of fewer than 60 fixes grow by what comes for their day.
 WITH taken AS (
     DELETE FROM journal WHERE bucket = $1::smallint AND batch <= $2 RETURNING *
 ), fix AS (
@@ -32,6 +36,15 @@ WITH taken AS (
     FROM taken t CROSS JOIN LATERAL unnest(t.asset, t.device, t.time, t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy, t.flags,
         t.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
     LEFT JOIN doubt d ON d.asset = u.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat
+), small AS (
+    DELETE FROM piece p USING (SELECT DISTINCT asset, date_trunc('day', time, 'UTC') AS day FROM fix) AS f
+    WHERE p.asset = f.asset AND p.t0 >= f.day AND p.t0 < f.day + interval '24 hours' AND p.n < 60
+    RETURNING p.*
+), grown AS (
+    SELECT s.asset, u.*, u.flags = 0 AND d.asset IS NULL AS trusted
+    FROM small s CROSS JOIN LATERAL unnest(s.batch, s.device, s.time, s.lon, s.lat, s.alt, s.speed, s.course, s.accuracy, s.flags,
+        s.attributes) AS u (batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
+    LEFT JOIN doubt d ON d.asset = s.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat
 ), pieces AS (
     INSERT INTO piece (asset, t0, t1, trusted_t0, n, west, south, east, north, batch, device, time, lon, lat, alt, speed, course,
                        accuracy, flags, attributes)
@@ -39,7 +52,10 @@ WITH taken AS (
            array_agg(batch), array_agg(device), array_agg(time), array_agg(lon), array_agg(lat), array_agg(alt), array_agg(speed),
            array_agg(course), array_agg(accuracy), array_agg(flags),
            CASE WHEN count(attributes) > 0 THEN array_agg(attributes) END
-    FROM (SELECT * FROM fix ORDER BY asset, time, lon, lat, batch) AS ordered
+    FROM (SELECT asset, batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes, trusted FROM fix
+          UNION ALL
+          SELECT asset, batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes, trusted FROM grown
+          ORDER BY asset, time, lon, lat, batch) AS ordered
     GROUP BY asset, date_trunc('day', time, 'UTC')
 ), cursors AS (
     UPDATE stream s SET seq = greatest(s.seq, e.seq), gaps = s.gaps + e.gaps

@@ -91,3 +91,17 @@ async def test_a_closed_intake_is_full_for_good_but_gives_out_what_it_has() -> N
     assert intake.empty
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_an_intake_that_is_held_takes_nothing_but_gives_out_what_it_has() -> None:
+    intake = filled(2, 1)
+    intake.hold(True)
+    assert intake.full
+    waiting = asyncio.ensure_future(intake.wait_room())
+    intake.take()
+    await asyncio.sleep(0)
+    assert intake.full
+    assert not waiting.done()
+    intake.hold(False)
+    await waiting
+    assert not intake.full

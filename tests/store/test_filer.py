@@ -283,6 +283,35 @@ async def test_a_bucket_is_filed_when_it_is_large_or_old(store: Store) -> None:
     assert store.heard[-1] == 1
 
 
+async def test_pieces_of_slow_devices_grow_until_they_have_sixty_fixes(store: Store) -> None:
+    """Those of another day or asset do not, and neither does one that is full."""
+    for minute in range(65):
+        made = [Stored(asset=asset, time_ms=TODAY_MS + minute * 60_000, lon=minute) for asset in (1, 17)]
+        await store.tell([Commit([*made, Stored(time_ms=TODAY_MS - 1 - minute)], {}), Filing(0, 1_000)])
+    rows = await store.connection.fetch("SELECT asset, n FROM piece ORDER BY asset, t0")
+    assert sorted(map(tuple, rows)) == [(1, 5), (1, 5), (1, 60), (1, 60), (17, 5), (17, 60)]
+    await check(store)
+    await check_filed(store)
+
+
+async def test_nothing_is_taken_in_while_the_journal_is_over_its_bounds(store: Store) -> None:
+    heard: list[bool] = []
+    store.filer._on_behind = heard.append
+    await store.tell([Commit([Stored(time_ms=i) for i in range(5)], {})])
+    await store.filer.file_due(at_fixes=100, after_s=1e12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_JOURNAL_AGE_S", 1e12)
+        patch.setattr(module, "MAX_JOURNAL_FIXES", 4)
+        store.filer._judge_backlog()
+        store.filer._judge_backlog()
+        await store.file_everything()
+        store.filer._judge_backlog()
+        assert heard == [True, False]
+        patch.setattr(module, "MAX_JOURNAL_AGE_S", -1.0)  # it was not looked at for so long
+        store.filer._judge_backlog()
+    assert heard == [True, False, True]
+
+
 async def test_a_filer_that_is_killed_in_the_middle_loses_nothing(store: Store) -> None:
     await store.tell([Commit([Stored(time_ms=i, asset=1 + i % 2) for i in range(9)], {1: (9, 0)})])
     killed = await connect(store.url)

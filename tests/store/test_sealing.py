@@ -1,5 +1,8 @@
 """Sealed days: whatever is sealed when, nothing is lost, doubled or changed."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,11 +29,12 @@ from tests.store.batches import (
 from tests.store.test_filer import TODAY_MS, Commit, Filing, Store, check_track
 from tests.store.test_reading import place, without_flags
 from tests.store.test_reading import values as values_of
-from tracker.store import fixes, moment
+from tracker.store import fixes, moment, sealer
 from tracker.store import seal as module
-from tracker.store.database import Database
+from tracker.store.database import Database, connect
 from tracker.store.packing import PACKED, pack, unpack
-from tracker.store.sealer import Sealing
+from tracker.store.prune import Pruned, prune
+from tracker.store.sealer import Sealing, seal
 from tracker.wire.times import to_datetime
 
 TOMORROW = to_datetime(TODAY_MS + DAY_MS).date()
@@ -226,3 +230,168 @@ async def check_rows(store: SealedStore) -> None:
 
 
 ROW = ("t0", "n", "bits", "attributes")
+
+
+# What happens meanwhile ----------------------------------------------------------------------------------------------
+
+KILLED = """
+import asyncio, sys
+from datetime import date
+from tracker.store import sealer
+
+sealer.STEP_FIXES = 100
+asyncio.run(sealer.seal(sys.argv[1], date.fromisoformat(sys.argv[2]), lambda done, of: print(done, flush=True)))
+"""
+
+
+def walk(asset: int, day: int, count: int, *, step_ms: int = 20_000, first_ms: int = 0) -> list[Stored]:
+    start = TODAY_MS + day * DAY_MS + first_ms
+    return [Stored(asset=asset, time_ms=start + i * step_ms, lon=i * 10, lat=-i) for i in range(count)]
+
+
+async def test_a_sealer_that_is_killed_at_any_moment_loses_and_doubles_nothing(store: SealedStore) -> None:
+    for asset in (1, 2, 17):
+        await store.tell([Commit(walk(asset, day, 400), {}) for day in (-3, -2)])
+    await store.file_everything()
+    expected = expected_positions(dict(store.archive.batches))
+    for lines in (1, 2, 3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, store.url, str(TOMORROW)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            await asyncio.to_thread(process.stdout.readline)
+        process.kill()
+        await asyncio.to_thread(process.wait)
+        process.stdout.close()
+        assert await positions(store.connection) == expected
+        late = walk(1, -3, 20, step_ms=500_000, first_ms=lines)
+        await store.tell([Commit(late, {})])
+        await store.file_everything()
+        expected = expected_positions(dict(store.archive.batches))
+    assert await seal(store.url, TOMORROW, lambda _done, _of: None) > 0
+    assert await positions(store.connection) == expected
+    assert await store.connection.fetchval("SELECT sum(n) FROM sealed") == len(expected)
+    await check_rows(store)
+
+
+async def test_a_piece_that_is_changed_while_it_is_packed_is_packed_again(store: SealedStore) -> None:
+    await store.tell([Commit(walk(1, -3, 10), {})])
+    await store.file_everything()
+    packing = asyncio.Event()
+    original = module.sealed_rows
+
+    def changed(*args: Any) -> Any:
+        if not packing.is_set():
+            asyncio.run(change_pieces(store.url))
+            packing.set()
+        return original(*args)
+
+    sealing = Sealing(store.connection, TOMORROW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealer, "sealed_rows", changed)
+        assert await sealing.step() == 10
+    assert packing.is_set()
+    assert await positions(store.connection) == expected_positions(dict(store.archive.batches))
+
+
+async def change_pieces(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE piece SET trusted_t0 = NULL")
+    await connection.close()
+
+
+async def test_who_reads_in_one_snapshot_sees_each_fix_once_while_days_are_sealed_and_give_way(
+    store: SealedStore,
+) -> None:
+    await store.connection.execute("SELECT make_piece_days($1)", TOMORROW + timedelta(days=3))
+    await store.tell([Commit(walk(1, 2, 10) + walk(2, -400, 3), {})])
+    await store.file_everything()
+    expected, open_day = expected_positions(dict(store.archive.batches)), TOMORROW + timedelta(days=2)
+    own = f"piece_{to_datetime(TODAY_MS + 2 * DAY_MS):%Y%m%d}"
+    reader = await connect(store.url)
+    try:
+        async with reader.transaction(isolation="repeatable_read"):
+            await reader.fetch("SELECT FROM asset")  # the snapshot is taken
+            await seal(store.url, open_day, lambda _done, _of: None)
+            assert await positions(reader) == expected
+            assert own in await days(store), "a day stays while somebody may see fixes in it"
+    finally:
+        await reader.close()
+    await seal(store.url, open_day, lambda _done, _of: None)
+    assert min(await days(store)) == f"piece_{open_day:%Y%m%d}" > own
+    assert await positions(store.connection) == expected
+    late = Commit(walk(1, 2, 3, first_ms=5) + walk(1, -1, 3), {})
+    await store.tell([late])
+    await store.file_everything()
+    assert await positions(store.connection) == expected_positions(dict(store.archive.batches))
+
+
+async def days(store: SealedStore) -> list[str]:
+    rows = await store.connection.fetch("SELECT relname FROM pg_class WHERE relname ~ '^piece_\\d{8}$'")
+    return [row["relname"] for row in rows]
+
+
+async def test_doubts_hold_for_sealed_fixes_and_may_come_later(store: SealedStore) -> None:
+    await store.tell([Commit(walk(1, -3, 300), {})])
+    await store.file_everything()
+    await seal(store.url, TOMORROW, lambda _done, _of: None)
+    await store.connection.execute(
+        "INSERT INTO doubt (asset, time, lon, lat, flags) SELECT asset, fix_time, round(lon * 1e7), round(lat * 1e7), 8"
+        " FROM position WHERE lon > 50 / 1e7"
+    )
+    mine = walk(1, -3, 300)
+    for rows in (
+        await store.connection.fetch("SELECT * FROM fleet_at(now())"),
+        await moment.positions_at(store.database, mine[-1].time_ms, None),
+    ):
+        assert [place(row) for row in rows] == [mine[5].key]
+    found = await fixes.read(store.connection, 1, 0, 2**42)
+    assert found.flags.tolist() == [0] * 6 + [8] * 294
+    flags = await store.connection.fetch("SELECT flags FROM track(1, '2000-01-01', now())")
+    assert [row["flags"] for row in flags] == found.flags.tolist()
+
+
+async def test_the_server_seals_what_is_closed_and_leaves_it_to_who_seals_already(store: SealedStore) -> None:
+    await store.tell([Commit(walk(1, -3, 5) + walk(1, -2, 4), {})])
+    await store.file_everything()
+    server = sealer.Sealer(store.url)
+    await store.connection.execute("SELECT pg_advisory_lock($1)", sealer.SEALER_LOCK)
+    await server.seal_closed()
+    assert server.stats.sealed_fixes == 0
+    await store.connection.execute("SELECT pg_advisory_unlock($1)", sealer.SEALER_LOCK)
+    await server.seal_closed()
+    assert server.stats.sealed_fixes == 5, "a day is closed when two days have passed"
+    assert await positions(store.connection) == expected_positions(dict(store.archive.batches))
+
+
+async def test_nothing_remains_of_a_deleted_asset_that_is_pruned(store: SealedStore) -> None:
+    await store.tell([Commit(walk(1, -3, 5) + walk(2, -3, 4), {})])
+    await store.file_everything()
+    await seal(store.url, TOMORROW, lambda _done, _of: None)
+    await store.tell([Commit(walk(1, -1, 3), {})])
+    await store.connection.execute("UPDATE asset SET deleted_at = now() WHERE id = 1")
+    assert await prune(store.url) == Pruned(0, 0, waiting=1), "its journal is not filed yet"
+    await store.file_everything()
+    assert await prune(store.url) == Pruned(1, 8, 0)
+    assert {row[0] for row in await positions(store.connection)} == {2}
+    assert await prune(store.url) == Pruned(0, 0, 0)
+
+
+async def test_a_box_and_an_hour_are_found_by_index_wherever_fixes_are(store: SealedStore) -> None:
+    await store.tell([Commit(walk(1, -3, 1_000), {}), Commit(walk(2, -3, 300, first_ms=1), {})])
+    await store.file_everything()
+    await seal(store.url, TOMORROW, lambda _done, _of: None)
+    await store.tell([Commit(walk(1, -3, 50, first_ms=7), {})])
+    first = to_datetime(TODAY_MS - 3 * DAY_MS + 600_000)
+    query = "SELECT asset, lon FROM fixes_within(ST_MakeEnvelope(0, -1, 400 / 1e7, 1, 4326), $1, $2)"
+    found = await store.connection.fetch(query, first, first + timedelta(hours=1))
+    inside = [
+        (fix.asset, fix.lon / 1e7)
+        for _, fix in store.archive.all()
+        if 0 <= fix.lon <= 400 and 600_000 <= fix.time_ms - TODAY_MS + 3 * DAY_MS <= 4_200_000
+    ]
+    assert sorted((row["asset"], row["lon"]) for row in found) == sorted(inside)
+    await store.connection.execute("SET enable_seqscan = off")  # there are too few rows to bother with an index
+    plan = await store.connection.fetch(f"EXPLAIN {query}", first, first + timedelta(hours=1))
+    assert any("sealed_box" in row[0] for row in plan)

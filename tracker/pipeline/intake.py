@@ -52,16 +52,25 @@ class Intake:
         self._room.set()
         self._waiting = 0
         self._closed = False
+        self._held = False
         self.arrived = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        return self._closed or self._frames >= MAX_FRAMES or self._bytes >= MAX_BYTES
+        return self._closed or self._held or self._frames >= MAX_FRAMES or self._bytes >= MAX_BYTES
 
     def close(self) -> None:
         """Full for good: doors read nothing more, and what was taken in is the last."""
         self._closed = True
         self._room.clear()
+
+    def hold(self, held: bool) -> None:  # noqa: FBT001 - heard from the filer
+        """Full for as long as more is durable than can be filed; what was taken in is still committed."""
+        self._held = held
+        if held:
+            self._room.clear()
+        elif not self.full:
+            self._room.set()
 
     @property
     def empty(self) -> bool:
@@ -102,7 +111,7 @@ class Intake:
         if self._frames == 0:
             self.arrived.clear()
         # Half empty before anybody reads again: doors are woken seldom, not at every frame.
-        if not self._closed and self._frames <= MAX_FRAMES // 2 and self._bytes <= MAX_BYTES // 2:
+        if not self._closed and not self._held and self._frames <= MAX_FRAMES // 2 and self._bytes <= MAX_BYTES // 2:
             self._room.set()
         return batch
 

@@ -23,11 +23,14 @@ BUCKET_LOCK: Final = int.from_bytes(b"file")  # with a bucket's number: its fixe
 LOOK_EVERY_S: Final = 1.0
 KEEP_HOUSE_EVERY_S: Final = 600.0
 # A bucket is filed when it holds this much, or when its oldest batch is this old. The journal is read unindexed, at
-# about
-# 0.2 µs a fix; pieces want at least 60 fixes each.
+# about 0.2 µs a fix; pieces want at least 60 fixes each, so those of slow devices grow from filing to filing. The more
+# there is to file at once, the less is written again: a filer that fell behind becomes faster.
 FILE_AT_FIXES: Final = 25_000
 FILE_AFTER_S: Final = 120.0
 MAX_FIXES_PER_FILING: Final = 300_000
+# A journal over this is not read, nor read at a start, in reasonable time: nothing more is taken in until it is filed.
+MAX_JOURNAL_FIXES: Final = 4_000_000
+MAX_JOURNAL_AGE_S: Final = 900.0
 
 
 @dataclass(slots=True)
@@ -38,15 +41,26 @@ class FilerStats:
     journal_fixes: int = 0
     journal_age_s: float = 0.0
     last_filing_s: float = 0.0
+    behind: bool = False  # the journal is over its bounds
 
 
 class Filer:
-    """on_filed(batch) hears up to which batch the journal is filed; committed() is the last durable batch."""
+    """on_filed(batch) hears up to which batch the journal is filed; committed() is the last durable batch. on_behind
+    hears whether the journal is over its bounds, each time that this changes.
+    """
 
-    def __init__(self, url: str, committed: Callable[[], int], on_filed: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        committed: Callable[[], int],
+        on_filed: Callable[[int], None],
+        on_behind: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._url = url
         self._committed = committed
         self._on_filed = on_filed
+        self._on_behind = on_behind
+        self._looked_at = time.monotonic()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._house_kept_at = float("-inf")
@@ -88,7 +102,18 @@ class Filer:
                 log.warning("action=filer_tries_again cause=%s", error)
                 self._house_kept_at = float("-inf")  # a machine that slept for days may lack the partition of today
                 await self._reopen()
+            self._judge_backlog()
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _judge_backlog(self) -> None:
+        """Whether the journal is over its bounds; one that cannot be looked at grows older unseen."""
+        unseen_s = time.monotonic() - self._looked_at
+        too_old = max(unseen_s, self.stats.journal_age_s) > MAX_JOURNAL_AGE_S
+        behind = too_old or self.stats.journal_fixes > MAX_JOURNAL_FIXES
+        if behind != self.stats.behind:
+            log.warning("action=%s journal_fixes=%d", "hold_intake" if behind else "go_on", self.stats.journal_fixes)
+            self.stats.behind = behind
+            self._on_behind(behind)
 
     async def _reopen(self) -> None:
         try:
@@ -118,6 +143,7 @@ class Filer:
         self.stats.filed_fixes += filed
         self.stats.journal_fixes = sum(bucket["fixes"] for bucket in left)
         self.stats.journal_age_s = max((bucket["age_s"] for bucket in left), default=0.0)
+        self._looked_at = time.monotonic()
         self._on_filed(min((bucket["oldest"] - 1 for bucket in left), default=committed))
         return filed
 
@@ -128,6 +154,7 @@ class Filer:
             return 0
         async with self._ready().transaction():
             await self._ready().execute(sql("hold_bucket"), BUCKET_LOCK, bucket)
+            await self._ready().execute(sql("find_by_index"))
             row = await self._ready().fetchrow(sql("file_bucket"), bucket, limit)
         self.stats.last_filing_s = time.monotonic() - started
         return int(row["fixes"]) if row is not None else 0
