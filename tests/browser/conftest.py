@@ -1,4 +1,7 @@
-"""A real Chromium in front of the whole server, with a fleet of one or a few that the test moves itself."""
+"""A real Chromium in front of the whole server, with a fleet of one or a few that the test moves itself.
+
+There is one Chromium for all tests of a process, and so one loop: modules here say `pytestmark = ONE_LOOP`.
+"""
 
 import os
 import shutil
@@ -32,7 +35,7 @@ ARGUMENTS: Final = (
 expect.set_options(timeout=WITHIN_S * 1000)  # drawing without a graphics card is slow on a busy machine
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     found = next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
     if found is None:
@@ -44,19 +47,19 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def http() -> AsyncIterator[ClientSession]:
     async with ClientSession(cookie_jar=DummyCookieJar()) as session:
         yield session
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(database: str, tmp_path: Path) -> AsyncIterator[Server]:
     async with Server(Settings("127.0.0.1", 0, tmp_path, database=database, admin_token=ADMIN)) as server:
         yield server
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def api(server: Server, http: ClientSession) -> Api:
     return Api(server.url, http)
 
@@ -69,7 +72,7 @@ def served(database: str, data_dir: Path) -> Iterator[Served]:
     served.close()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def screen(browser: Browser, server: Server) -> AsyncIterator[Screen]:
     """A desktop window, not signed in."""
     async with Screen(browser, server.url) as screen:

@@ -4,10 +4,12 @@ import base64
 from types import TracebackType
 from typing import Any, Final, Self
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.integration.api import ADMIN
 
+ONE_LOOP: Final = pytest.mark.asyncio(loop_scope="session")  # that of the browser
 DESKTOP: Final = (1280, 800)
 PHONE: Final = (390, 844)
 

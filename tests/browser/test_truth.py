@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from playwright.async_api import expect
 
-from tests.browser.screen import Screen
+from tests.browser.screen import ONE_LOOP, Screen
 from tests.browser.test_page import HERE, SQUARE, send
 from tests.integration.api import Api, NewDevice, until
+
+pytestmark = ONE_LOOP
 
 OUTSIDE: Final = HERE[0] + 0.004
 
