@@ -6,18 +6,20 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
 
 from tests.domain.engine import Life, differences, doubts_of, expected, is_close_call, punctual, some
-from tests.domain.reference import UNIT, FixRow, Told, Version
+from tests.domain.reference import UNIT, FixRow, TagsChange, Told, Version
 from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box
-from tracker.domain.shape import polygon
+from tracker.domain.shape import Shapes, polygon
 
 SQUARE = polygon([[box(0, 0, 4, 4)]])
 DEGREE_M = 111_319.49  # along the equator
@@ -86,6 +88,118 @@ def test_an_hour_is_crossed_when_the_schedule_turns(fixes: list[FixRow], crossed
         assert (enter.kind, exit_.kind, exit_.cause) == ("enter", "exit", "schedule")
         assert [each.crossed_ms for each in (exit_, enter)] == [None if s is None else 1000 * s for s in crossed_s]
         assert (enter.crossed_lon, exit_.crossed_lon) == (None, None), "an hour is no place"
+
+
+# At the very threshold ------------------------------------------------------------------------------------------------
+
+
+FAST_FOR_10_S: dict[str, Any] = {"speed_limit_mps": 30.0, "over_for_s": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "fixes", "kinds"),
+    [
+        ({"confirm_fixes": 2}, [at(0, -1), at(10)], []),
+        ({"confirm_fixes": 2}, [at(0, -1), at(10), at(20)], ["enter"]),
+        ({"confirm_s": 20.0}, [at(0, -1), at(10), at(29.999)], []),
+        ({"confirm_s": 20.0}, [at(0, -1), at(10), at(30)], ["enter"]),
+        ({"dwell_after_s": 20.0}, [at(0), at(19.999)], ["enter"]),
+        ({"dwell_after_s": 20.0}, [at(0), at(20)], ["enter", "dwell"]),
+        ({"speed_limit_mps": 30.0}, [at(0, speed=3_000), at(10, 1.1, speed=3_000)], ["enter"]),
+        ({"speed_limit_mps": 30.0}, [at(0, speed=3_001)], ["enter", "speeding"]),
+        (FAST_FOR_10_S, [at(0, speed=3_001), at(9.999, 1.1, speed=3_001)], ["enter"]),
+        (FAST_FOR_10_S, [at(0, speed=3_001), at(10, 1.1, speed=3_001)], ["enter", "speeding"]),
+        ({"alt_min_m": 10.0}, [at(0, alt=100)], ["enter"]),
+        ({"alt_min_m": 10.0}, [at(0, alt=99)], []),
+        ({"alt_max_m": 10.0}, [at(0, alt=100)], ["enter"]),
+        ({"alt_max_m": 10.0}, [at(0, alt=101)], []),
+        ({"edge": "certain"}, [at(0, 0, accuracy=0)], ["enter"]),
+        ({"edge": "certain"}, [at(0, 0, accuracy=1)], []),
+        ({"schedule": Timetable(((0, 10_000),)), "absence": True}, [at(0, -1), at(5, -1), at(9, -1)], ["absent"]),
+        ({"schedule": Timetable(((0, 10_000),))}, [at(0), at(9.999)], ["enter"]),
+        ({"schedule": Timetable(((0, 10_000),))}, [at(0), at(10)], ["enter", "exit"]),
+        ({"max_gap_s": 10.0}, [at(0, -1), at(10)], ["enter"]),
+        ({"max_gap_s": 10.0}, [at(0, -1), at(10.001)], ["enter"]),
+        ({"max_gap_s": 10.0, "cross": True}, [at(0, -1), at(10, 5)], ["cross"]),
+        ({"max_gap_s": 10.0, "cross": True}, [at(0, -1), at(10.001, 5)], []),
+        ({"cross": True, "exit_margin_m": 1_000.0}, [at(0, -2), at(10, 5)], []),
+        ({"cross": True, "exit_margin_m": 1_000.0}, [at(0, -1), at(10, 6)], []),
+        ({"cross": True, "exit_margin_m": 1_000.0}, [at(0, -2), at(10, 6)], ["cross"]),
+    ],
+)  # fmt: skip
+def test_a_threshold_belongs_to_the_side_that_the_definition_names(
+    options: dict[str, Any], fixes: list[FixRow], kinds: list[str]
+) -> None:
+    assert [each.kind for each in told(fixes, fence(**options))] == kinds
+
+
+@pytest.mark.parametrize(("factor", "kinds"), [(1.0, ["enter"]), (1 - 1e-12, ["enter", "exit"])])
+def test_the_exit_margin_ends_with_itself(factor: float, kinds: list[str]) -> None:
+    outside = at(10, 5)
+    away_m = Shapes([SQUARE]).edge_distances_m(np.zeros(1, np.int64), *np.array([outside.place]).T)
+    life = Life()
+    life.live(arrive([([fence(exit_margin_m=float(away_m[0]) * factor)], [[at(0), outside]])]).steps)
+    assert [each.kind for each in life.told] == kinds
+
+
+def lived(*steps: Version | Batch) -> Life:
+    """Batches with numbers of their own; a geofence is in force from the very batch that it names."""
+    life = Life()
+    life.live(steps)
+    return life
+
+
+def batch(number: int, *fixes: FixRow) -> Batch:
+    return Batch(number, tuple(replace(fix, batch=number) for fix in fixes))
+
+
+def test_what_was_stored_in_the_first_batch_of_a_geofence_was_seen_by_it() -> None:
+    made = replace(fence(), from_batch=2)
+    before = batch(1, at(0, -1))
+    [enter] = lived(before, made, batch(2, at(10, -1)), batch(3, at(20))).told
+    assert (enter.initial, enter.crossed_ms) == (False, 15_000)
+    [first] = lived(before, made, batch(2, at(20))).told
+    assert (first.initial, first.crossed_ms) == (True, None)
+
+
+def test_a_repeat_of_the_newest_fix_is_late_only_for_a_geofence_made_since() -> None:
+    rest = {"alt": 5, "speed": 6, "course": 7, "accuracy": 8}
+    first, again = batch(1, at(0, -1, **rest)), batch(2, at(0, -1, **rest))
+    assert lived(fence(), first, again).late == set()
+    assert lived(first, replace(fence(), from_batch=2), again).late == {1}
+    assert lived(fence(), first, batch(2, at(0, -1, **rest | {"accuracy": 9}))).late == set()
+    assert lived(fence(), first, batch(2, at(0, -1, **rest | {"accuracy": 7}))).late == {1}
+    assert lived(fence(), first, batch(2, at(0, -2))).late == {1}
+
+
+def test_a_jump_decides_nothing() -> None:
+    far = polygon([[box(100, 100, 104, 104)]])
+    assert told([at(0, -1), at(10, 102, 102), at(20, -1)], fence(far)) == []
+    assert [each.kind for each in told([at(0, -1), at(10, 102, 102)], fence(far, quality="all"))] == ["enter"]
+
+
+@pytest.mark.parametrize(
+    ("asset", "admitted"), [(1, True), (2, False)], ids=["one of its ids", "another without its tag"]
+)
+def test_an_asset_is_judged_by_id_or_by_tag(asset: int, admitted: bool) -> None:
+    either = fence(ids=frozenset([1]), tags=frozenset(["bus"]))
+    assert bool(told([at(0, asset=asset)], either)) is admitted
+    tagged = TagsChange(asset, 1, frozenset(["bus"]))
+    life = Life()
+    life.live(arrive([([tagged, either], [[at(0, asset=asset)]])]).steps)
+    assert [each.kind for each in life.told] == ["enter"]
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_what_lies_at_the_antimeridian_is_crossed_on_the_way_over_it(turned: int) -> None:
+    """And nothing on the other side of the earth is."""
+    small = [sorted([turned * 179.6, turned * 179.8]), [turned * -0.2, turned * 0.2]]
+    over = [FixRow(0, turned * 1_794_000_000, 0), FixRow(60_000, turned * -1_799_000_000, 0)]
+    life = Life()
+    made = [Version(number, 1, 1, shapely.box(min(x), -1, max(x), 1), cross=True, quality="all")
+            for number, x in enumerate(small, 1)]  # fmt: skip
+    life.live(arrive([(made, [over])]).steps)
+    assert [(each.kind, each.fence) for each in life.told] == [("cross", 1)]
 
 
 # What must not be told ------------------------------------------------------------------------------------------------
