@@ -25,6 +25,7 @@ SPARSE: Final = 2_400  # assets at which it shows assets again, so that it does 
 MOST_ASSETS: Final = 10_000  # in a view that refuses clusters
 COUNTED_EXACTLY: Final = 50_000  # above so many in the cells that a box touches, it is not asked who is in the box
 MOST_CLUSTERS: Final = 2_048
+WITHOUT_ZOOM: Final = 512  # clusters for who does not say how large the screen is
 NEAR_CELLS: Final = 64  # by which the assets of a box are searched
 CLUSTER_PERIOD_S: Final = 1.0  # at least, between two looks at clusters
 FINER_THAN_ZOOM: Final = 3  # a cluster is 64 to 128 pixels wide
@@ -116,9 +117,11 @@ class View:
     # Clusters
 
     def _begin_clusters(self, hub: Hub) -> Shown:
-        finest = cells.FINEST if self.zoom is None else int(self.zoom) + FINER_THAN_ZOOM
-        self._members = NOBODY
-        self._clusters = _ShownClusters(cells.cover(self.bounds, finest, MOST_CLUSTERS))
+        if self.zoom is None:
+            cover = cells.cover(self.bounds, cells.FINEST, WITHOUT_ZOOM)
+        else:
+            cover = cells.cover(self.bounds, int(self.zoom) + FINER_THAN_ZOOM, MOST_CLUSTERS)
+        self._members, self._clusters = NOBODY, _ShownClusters(cover)
         ground = hub.ground(self.tags)
         self.seen = ground.as_of
         records = self._clusters.news(ground.clusters(self._clusters.cover))

@@ -28,6 +28,7 @@ class Bench implements Surroundings {
   #tasks: { dueMs: number; task: () => void }[] = [];
   readonly socket = new LiveSocket(this, {
     message: (message) => this.heard.push(message),
+    frame: (frame) => this.heard.push(frame),
     state: (state) => this.states.push(state),
     opened: () => undefined,
   });

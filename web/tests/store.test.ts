@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import type { Entry } from '../src/live/messages';
+import type { Known } from '../src/live/messages';
 import { STALE_AFTER_MS, Store, stateOf } from '../src/live/store';
 
 const START = Date.parse('2026-01-01T12:00:00Z');
 
-function entry(id: string, lon: number, seconds = 0, more: Partial<Entry> = {}): Entry {
-  const fix_time = new Date(START + seconds * 1_000).toISOString();
-  return { id, name: id, lon, lat: 60, course_deg: null, speed_mps: null, accuracy_m: null, alt_m: null, fix_time, ...more };
+function entry(id: string, lon: number, seconds = 0, more: Partial<Known> = {}): Known {
+  const fix_ms = START + seconds * 1_000;
+  return { id, name: id, lon, lat: 60, course_deg: null, speed_mps: null, accuracy_m: null, alt_m: null, fix_ms, ...more };
 }
 
 const ids = (store: Store) => store.all().map((asset) => asset.entry.id).sort();
@@ -88,4 +88,24 @@ test('the state is moving, still, or stale by the age of the fix', () => {
   expect(stateOf(a, START)).toBe('moving');
   expect(stateOf(b, START)).toBe('still');
   expect(stateOf(a, START + STALE_AFTER_MS + 1)).toBe('stale');
+});
+
+test('a record does not blur one that is followed, and moves it again when it no longer is', () => {
+  const store = new Store();
+  store.snapshot(1, [entry('a', 1, 0, { partial: true, name: '' })], 0);
+  store.snapshot(3, [entry('a', 1.5, 1, { accuracy_m: 4 })], 1_000);
+  store.update(1, [entry('a', 1.4, 1, { partial: true })], [], 1_100);
+  expect(store.get('a')?.entry).toMatchObject({ lon: 1.5, accuracy_m: 4 });
+  store.forget(3);
+  store.update(1, [entry('a', 2, 2, { partial: true })], [], 2_000);
+  expect(store.get('a')?.entry.lon).toBe(2);
+});
+
+test('a name that comes later is put where its asset is', () => {
+  const store = new Store();
+  store.snapshot(1, [entry('a', 1, 0, { partial: true, name: '' })], 0);
+  store.dirty.clear();
+  store.name([{ id: 'a', name: 'Van', tags: ['red'] }, { id: 'gone', name: 'x', tags: [] }]);
+  expect(store.get('a')?.entry).toMatchObject({ name: 'Van', tags: ['red'] });
+  expect([...store.dirty]).toEqual([0]);
 });

@@ -4,19 +4,19 @@ import { effect } from '@preact/signals';
 import { render } from 'preact';
 import 'maplibre-gl/dist/maplibre-gl.css';
 import * as api from '../lib/api';
-import { askFrom, merged, midnight } from '../live/day';
+import { Crowd } from '../live/crowd';
 import { fromLonLat } from '../lib/mercator';
-import type { Bbox, FeedEvent } from '../live/messages';
+import type { FeedEvent } from '../live/messages';
 import { Session } from '../live/session';
 import { inBrowser } from '../live/socket';
-import { type Asset, Store, stateOf } from '../live/store';
+import { Store } from '../live/store';
 import { idOf, kept } from '../map/fences';
 import { whyPlaces } from '../map/findings';
 import type { Padding } from '../map/map';
-import { paletteIndex } from '../map/palette';
 import { Scene } from '../map/scene';
-import { doubtedOf, fixesOf, TRAIL_MS } from '../map/trail';
 import { act, provide } from '../ui/actions';
+import { Inquiries } from '../ui/inquiries';
+import { list, listElsewhere, placeOf } from '../ui/listing';
 import { Shell } from '../ui/shell';
 import * as ui from '../ui/state';
 import { theme } from '../ui/theme';
@@ -34,6 +34,7 @@ const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
 const boot = ui.readBoot();
 const store = new Store();
+const crowd = new Crowd();
 store.still = STILL.matches;
 const serverNow = () => api.clock.now();
 let listedVersion = -1;
@@ -52,6 +53,7 @@ if (!container) throw new Error('The page has no #map.');
 
 const scene = new Scene(
   store,
+  crowd,
   { container, basemap: boot.basemap, bounds: boot.bounds, theme: theme.value, padding: padding(), still: STILL.matches, serverNow, covered },
   {
     select: (id) => act().select(id),
@@ -67,7 +69,9 @@ const scene = new Scene(
   },
 );
 
-const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
+const inquiries = new Inquiries(store, scene, serverNow);
+
+const session = new Session(store, crowd, inBrowser(api.signedIn), boot.event_cursor, {
   connection: (state) => {
     ui.connection.value = state;
   },
@@ -78,79 +82,26 @@ const session = new Session(store, inBrowser(api.signedIn), boot.event_cursor, {
   },
   changed: () => {
     scene.changed();
-    showDetail();
+    inquiries.showDetail();
   },
   event: showEvent,
   ready: () => {
     ui.known.value = true;
-    if (!store.size && !boot.bounds) lookForFleet().catch(say);
+    if (!store.size && !crowd.shown && !boot.bounds) lookForFleet().catch(say);
   },
 });
 
-function rowOf(asset: Asset): ui.Row {
-  const { id, name, speed_mps, tags = [] } = asset.entry;
-  const state = stateOf(asset, serverNow());
-  return { id, name, state, colour: paletteIndex(tags), speedMps: speed_mps, fixMs: asset.fixMs, tags };
-}
-
-function within([w, s, e, n]: Bbox, lon: number, lat: number): boolean {
-  return lat >= s && lat <= n && (w <= e ? lon >= w && lon <= e : lon >= w || lon <= e);
-}
-
 /** The list follows the store and the camera, but no faster than people read. */
-function list(): void {
+function listSeen(): void {
   ui.nowMs.value = serverNow();
-  if (listedVersion === store.version) return;
-  listedVersion = store.version;
-  const seen = scene.seen();
-  const shown = store.all().filter(({ entry }) => within(seen, entry.lon, entry.lat));
-  ui.rows.value = shown.map(rowOf).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  const version = store.version + crowd.version;
+  if (listedVersion === version) return;
+  listedVersion = version;
+  list(store, crowd, scene.seen(), serverNow());
   const first = store.slot(0);
   if (!first || !ui.empty.value) return;
   ui.empty.value = false;
   scene.flyTo(first.entry.lon, first.entry.lat);
-}
-
-function showDetail(): void {
-  const asset = ui.selected.value === null ? undefined : store.get(ui.selected.value);
-  if (!asset) return;
-  const { entry, fixMs } = asset;
-  const speeds = scene.trail.fixes.flatMap((fix): [number, number][] => (fix.speedMps == null ? [] : [[fix.timeMs, fix.speedMps]]));
-  ui.detail.value = { entry, fixMs, state: stateOf(asset, serverNow()), colour: paletteIndex(entry.tags) };
-  ui.way.value = { lengthM: scene.trail.lengthM(), spanMs: scene.trail.spanMs(), speeds };
-}
-
-async function loadTrail(id: string, spanMs = TRAIL_MS): Promise<void> {
-  const to = new Date(serverNow());
-  const track = await api.track(id, new Date(to.getTime() - spanMs), to);
-  if (ui.selected.value !== id) return;
-  scene.showTrail(fixesOf(track), doubtedOf(track));
-  showDetail();
-}
-
-async function loadExtra(id: string): Promise<void> {
-  const { tags, active_device, connection } = await api.asset(id);
-  if (ui.selected.value === id) ui.extra.value = { tags: tags ?? [], device: active_device ?? null, contact: connection ?? null };
-}
-
-async function loadVisits(id: string): Promise<void> {
-  const visits = await api.visits(id, midnight(serverNow()));
-  if (ui.selected.value === id) ui.visits.value = visits;
-}
-
-async function loadDay(id: string): Promise<void> {
-  const asked = askFrom(ui.day.value, serverNow());
-  const [stops, trips] = await Promise.all([api.stops(id, asked), api.trips(id, asked)]);
-  if (ui.selected.value !== id) return;
-  ui.day.value = merged(ui.day.value, stops, trips, asked, serverNow());
-  scene.findings.day(ui.day.value);
-}
-
-/** Of an asset that nobody looks at nothing is asked. */
-function lookAgain(): void {
-  const id = ui.selected.value;
-  if (id === null || document.hidden) return;
-  for (const load of [loadExtra, loadVisits, loadDay]) load(id).catch(() => undefined);
 }
 
 function say(error: unknown): void {
@@ -166,12 +117,6 @@ async function loadFences(): Promise<void> {
   scene.showFences(ui.fences.value);
   const looked = ui.fence.value;
   if (looked) ui.fence.value = ui.fences.value.find((fence) => idOf(fence) === idOf(looked)) ?? looked;
-}
-
-/** The live feed tells of the fixes that move an asset; of those that are not believed only history does. */
-function lookBack(): void {
-  const id = ui.selected.value;
-  if (id !== null && !document.hidden) loadTrail(id, 2 * DOUBTS_EVERY_MS).catch(() => undefined);
 }
 
 /** A fence that the feed names and the map does not know, or one that changed, is fetched at once. */
@@ -221,7 +166,7 @@ function showEvent(event: FeedEvent): void {
   const now = event.status === 'live' || event.status === undefined;
   if (now && event.lon !== undefined && event.lat !== undefined) scene.pulse(fromLonLat(event.lon, event.lat));
   const known = ui.fences.value.some((fence) => idOf(fence) === event.geofence?.id);
-  if (event.asset.id === ui.selected.value) (event.geofence ? loadVisits : loadExtra)(event.asset.id).catch(say);
+  if (event.asset.id === ui.selected.value) (event.geofence ? inquiries.visits(event.asset.id) : inquiries.extra(event.asset.id)).catch(say);
   const asked = ui.why.value;
   if (asked && event.revises === asked.event.id) act().why(event);
   if (event.cause || (event.geofence && !known)) fencesSoon();
@@ -243,25 +188,6 @@ async function lookForFleet(): Promise<void> {
   scene.frame(points, FLEET_MAX_ZOOM);
 }
 
-const places = new Map<string, [number, number]>();
-
-async function loadElsewhere(): Promise<void> {
-  const { features } = await api.positions();
-  places.clear();
-  ui.elsewhere.value = features.flatMap(({ id, geometry, properties }) => {
-    if (geometry?.type !== 'Point') return [];
-    const [lon = 0, lat = 0] = geometry.coordinates;
-    const entry = { lon, lat, id: String(id), ...properties } as Asset['entry'];
-    places.set(entry.id, [lon, lat]);
-    return [{ ...rowFacts(entry), tags: entry.tags ?? [] }];
-  });
-}
-
-function rowFacts(entry: Asset['entry']): Omit<ui.Row, 'tags'> {
-  const { id, name, speed_mps, tags, fix_time } = entry;
-  return { id, name, state: 'still', colour: paletteIndex(tags), speedMps: speed_mps, fixMs: Date.parse(fix_time) };
-}
-
 provide({
   select(id, { fly = false } = {}) {
     if (ui.why.value || ui.fence.value) act().fence(null);
@@ -275,13 +201,10 @@ provide({
       scene.findings.day(null);
       session.follow(id);
       scene.emphasise(id, ui.hovered.value);
-      showDetail();
+      inquiries.showDetail();
       if (id !== null) {
         if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
-        loadTrail(id).catch(say);
-        loadExtra(id).catch(say);
-        loadVisits(id).catch(say);
-        loadDay(id).catch(say);
+        for (const asked of [inquiries.trail(id), inquiries.extra(id), inquiries.visits(id), inquiries.day(id)]) asked.catch(say);
       }
     }
     const asset = id === null ? undefined : store.get(id);
@@ -329,14 +252,15 @@ provide({
     act().fence(id);
     if (ui.fence.value) scene.frameFence(ui.fence.value);
   },
+  open: (box) => scene.open(box),
   zoom: (by) => scene.map.zoomTo(scene.map.getZoom() + by, { duration: STILL.matches ? 0 : 250 }),
   fitFleet: () => void lookForFleet().catch(say),
   showRow(row) {
     act().select(row.id, { fly: true });
-    const place = places.get(row.id);
+    const place = placeOf(row.id);
     if (!store.get(row.id) && place) scene.flyTo(place[0], place[1], 13);
   },
-  search: () => void loadElsewhere().catch(say),
+  search: () => void listElsewhere().catch(say),
 });
 
 function keys(event: KeyboardEvent): void {
@@ -369,12 +293,12 @@ function start(): void {
     session.hurry();
     session.check();
     loadFences().catch(say);
-    lookAgain();
+    inquiries.again();
   });
-  setInterval(list, LIST_EVERY_MS);
+  setInterval(listSeen, LIST_EVERY_MS);
   setInterval(() => scene.overlay.aged(), AGE_EVERY_MS);
-  setInterval(lookBack, DOUBTS_EVERY_MS);
-  setInterval(lookAgain, DAY_EVERY_MS);
+  setInterval(() => inquiries.back(2 * DOUBTS_EVERY_MS), DOUBTS_EVERY_MS);
+  setInterval(() => inquiries.again(), DAY_EVERY_MS);
   setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
   scene.begin();
   session.start();

@@ -63,6 +63,6 @@ const shortFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'short', hou
 export const clock = (atMs: number): string => shortFormat.format(new Date(atMs));
 
 /** Latitude first, as people and their other programs write it. */
-export function latLon(lat: number, lon: number): string {
-  return `${lat.toFixed(5)}, ${lon.toFixed(5)}`;
+export function latLon(lat: number, lon: number, digits = 5): string {
+  return `${lat.toFixed(digits)}, ${lon.toFixed(digits)}`;
 }

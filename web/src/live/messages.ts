@@ -1,4 +1,5 @@
-// What travels on /v1/live, as JSON. The server's own words: nothing is renamed on the way in.
+// What travels on /v1/live. The server's own words: nothing is renamed on the way in. Views come as binary frames
+// (codec.ts), all else as JSON.
 
 /** west, south, east, north; west > east crosses the antimeridian. */
 export type Bbox = [number, number, number, number];
@@ -20,6 +21,35 @@ export interface Entry {
   /** Left out while it is online. */
   state?: 'silent' | 'offline';
 }
+
+/** What a record of a binary frame tells. */
+export interface Told {
+  id: string;
+  lon: number;
+  lat: number;
+  fix_ms: number;
+  speed_mps: number | null;
+  course_deg: number | null;
+  state: 'online' | 'silent' | 'offline';
+  revision: number;
+}
+
+/** What is known of an asset. */
+export interface Known extends Omit<Entry, 'fix_time'> {
+  fix_ms: number;
+  /** It comes from a record, which tells less than an entry, and not as exactly. */
+  partial?: true;
+}
+
+/** A cell of the map and the middle of the assets in it; a count of 0: there are none any more. */
+export interface Cluster {
+  id: string;
+  lon: number;
+  lat: number;
+  count: number;
+}
+
+export const known = ({ fix_time, ...entry }: Entry): Known => ({ ...entry, fix_ms: Date.parse(fix_time) });
 
 export interface Named {
   id: string;
@@ -47,6 +77,7 @@ export interface FeedEvent {
 export type ServerMessage =
   | { type: 'snapshot'; id: number; assets: Entry[] }
   | { type: 'update'; id: number; assets?: Entry[]; remove?: string[] }
+  | { type: 'names'; assets: { id: string; name: string; tags: string[]; revision: number }[] }
   | { type: 'event'; id: number; event: FeedEvent }
   | { type: 'error'; id?: number; code: string; message: string };
 

@@ -1,6 +1,10 @@
-// What the page asks of /v1/live: one view, one followed asset, one feed. It feeds the store and reports what came.
+// What the page asks of /v1/live: one view, one followed asset, one feed, and names. It feeds the store and the crowd and
+// reports what came.
 
-import type { Bbox, ClientMessage, FeedEvent, ServerMessage } from './messages';
+import { type Frame, withName } from './codec';
+import type { Crowd } from './crowd';
+import { type Bbox, type ClientMessage, type FeedEvent, known, type ServerMessage } from './messages';
+import { Names } from './names';
 import { type Connection, LiveSocket, type Surroundings } from './socket';
 import type { Store } from './store';
 
@@ -25,6 +29,8 @@ export interface Listener {
 
 export class Session {
   readonly #store: Store;
+  readonly #crowd: Crowd;
+  readonly #names = new Names((assets) => this.#socket.ask({ type: 'names', assets }));
   readonly #socket: LiveSocket;
   readonly #around: Surroundings;
   readonly #listener: Listener;
@@ -34,14 +40,19 @@ export class Session {
   #heardMs = 0;
   #stopAlarm: (() => void) | null = null;
 
-  constructor(store: Store, around: Surroundings, after: string | null, listener: Listener) {
+  constructor(store: Store, crowd: Crowd, around: Surroundings, after: string | null, listener: Listener) {
     this.#store = store;
+    this.#crowd = crowd;
     this.#around = around;
     this.#listener = listener;
     this.#socket = new LiveSocket(around, {
       message: (message) => this.#received(message),
+      frame: (frame) => this.#shown(frame),
       state: (connection) => listener.connection(connection),
-      opened: () => listener.opened(this.#after === null),
+      opened: () => {
+        this.#names.doubt();
+        listener.opened(this.#after === null);
+      },
     });
     this.#after = after;
     this.#socket.remember(this.#events());
@@ -105,13 +116,17 @@ export class Session {
     switch (message.type) {
       case 'snapshot':
         if (!this.#current(message.id)) return;
-        this.#store.snapshot(message.id, message.assets, now);
+        this.#store.snapshot(message.id, message.assets.map(known), now);
         this.#listener.changed();
-        if (message.id === VIEW) this.#listener.ready();
         return;
       case 'update':
         if (!this.#current(message.id)) return;
-        this.#store.update(message.id, message.assets ?? [], message.remove ?? [], now);
+        this.#store.update(message.id, (message.assets ?? []).map(known), message.remove ?? [], now);
+        this.#listener.changed();
+        return;
+      case 'names':
+        this.#names.take(message.assets);
+        this.#store.name(message.assets);
         this.#listener.changed();
         return;
       case 'event':
@@ -123,8 +138,28 @@ export class Session {
     }
   }
 
+  /** The view. */
+  #shown({ type, assets, remove, clusters }: Frame): void {
+    const now = this.#around.now();
+    this.#heardMs = now;
+    this.#names.shown(assets);
+    const entries = assets.map((told) => {
+      const named = this.#names.get(told.id);
+      return withName(told, named?.name ?? '', named?.tags ?? []);
+    });
+    if (type === 'snapshot') {
+      this.#crowd.snapshot(clusters);
+      this.#store.snapshot(VIEW, entries, now);
+    } else {
+      this.#crowd.update(clusters ?? []);
+      this.#store.update(VIEW, entries, remove, now);
+    }
+    this.#listener.changed();
+    if (type === 'snapshot') this.#listener.ready();
+  }
+
   /** What was in flight when a subscription ended concerns nobody any more. */
   #current(id: number): boolean {
-    return id === VIEW || (id === FOLLOW && this.#following !== null);
+    return id === FOLLOW && this.#following !== null;
   }
 }

@@ -3,6 +3,7 @@
 // It owns the socket and the subscriptions, not what they bring. A subscription is one message with an id; setting it
 // again replaces it, and each is sent anew whenever a connection opens. Nothing else is queued.
 
+import { decode, type Frame, PROTOCOL } from './codec';
 import type { ClientMessage, ServerMessage } from './messages';
 
 export type Connection = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'signed_out';
@@ -27,6 +28,7 @@ export interface Surroundings {
 
 export interface Listener {
   message(message: ServerMessage): void;
+  frame(frame: Frame): void;
   state(connection: Connection): void;
   /** A connection opened, the first or a later one, and every subscription was sent. */
   opened(): void;
@@ -100,6 +102,11 @@ export class LiveSocket {
     this.#subscriptions.set(message.id, message);
   }
 
+  /** Asks for something that is answered once. Nobody is there to answer: a new connection will be asked anew. */
+  ask(question: object): void {
+    if (this.#open) this.#wire?.send(JSON.stringify(question));
+  }
+
   drop(id: number): void {
     if (this.#subscriptions.delete(id) && this.#open) this.#wire?.send(JSON.stringify({ type: 'close', id }));
   }
@@ -116,8 +123,8 @@ export class LiveSocket {
   }
 
   #received(data: unknown): void {
-    if (typeof data !== 'string') return;
-    this.#listener.message(JSON.parse(data) as ServerMessage);
+    if (typeof data === 'string') this.#listener.message(JSON.parse(data) as ServerMessage);
+    else if (data instanceof ArrayBuffer) this.#listener.frame(decode(data));
   }
 
   #abandon(): void {
@@ -188,7 +195,11 @@ export function inBrowser(signedIn: () => Promise<boolean>): Surroundings {
   const url = new URL('/v1/live', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   return {
-    connect: () => new WebSocket(url) as unknown as Wire,
+    connect: () => {
+      const socket = new WebSocket(url, PROTOCOL);
+      socket.binaryType = 'arraybuffer';
+      return socket as unknown as Wire;
+    },
     random: Math.random,
     now: () => performance.now(),
     after: (ms, task) => {

@@ -5,12 +5,13 @@
 
 import { fromLonLat } from '../lib/mercator';
 import { bearing, type Leg, next, standing } from './interp';
-import type { Entry } from './messages';
+import type { Known } from './messages';
 
 export type State = 'moving' | 'still' | 'stale';
 
 export interface Asset {
-  entry: Entry;
+  /** Its name is empty until it was told. */
+  entry: Known;
   fixMs: number;
   arrivedMs: number;
   leg: Leg;
@@ -58,7 +59,7 @@ export class Store {
   }
 
   /** A snapshot is the whole truth of its subscription: what it does not name is gone. Others keep their motion. */
-  snapshot(subscription: number, entries: readonly Entry[], nowMs: number): void {
+  snapshot(subscription: number, entries: readonly Known[], nowMs: number): void {
     const before = this.#wanted.get(subscription) ?? new Set<string>();
     const now = new Set(entries.map((entry) => entry.id));
     this.#wanted.set(subscription, now);
@@ -67,7 +68,7 @@ export class Store {
     this.version += 1;
   }
 
-  update(subscription: number, entries: readonly Entry[], removed: readonly string[], nowMs: number): void {
+  update(subscription: number, entries: readonly Known[], removed: readonly string[], nowMs: number): void {
     const wanted = this.#wanted.get(subscription) ?? new Set<string>();
     this.#wanted.set(subscription, wanted);
     for (const entry of entries) {
@@ -90,16 +91,35 @@ export class Store {
     this.version += 1;
   }
 
-  #put(entry: Entry, nowMs: number): void {
-    const known = this.#assets.get(entry.id);
-    if (known) this.#move(known, entry, nowMs);
-    else this.#add(entry, nowMs);
+  /** Names and tags that have come to be known. */
+  name(named: readonly { id: string; name: string; tags: string[] }[]): void {
+    for (const { id, name, tags } of named) {
+      const asset = this.#assets.get(id);
+      if (!asset) continue;
+      asset.entry = { ...asset.entry, name, tags };
+      this.dirty.add(asset.slot);
+    }
+    this.version += 1;
   }
 
-  #add(entry: Entry, nowMs: number): void {
+  #put(entry: Known, nowMs: number): void {
+    const known = this.#assets.get(entry.id);
+    if (!known) this.#add(entry, nowMs);
+    // Of one that is followed everything is told, and as soon: its record would only blur it.
+    else if (!entry.partial || known.entry.partial || !this.#followed(entry.id)) this.#move(known, entry, nowMs);
+  }
+
+  /** Is it wanted by more than the view? */
+  #followed(id: string): boolean {
+    let wanting = 0;
+    for (const wanted of this.#wanted.values()) if (wanted.has(id)) wanting += 1;
+    return wanting > 1;
+  }
+
+  #add(entry: Known, nowMs: number): void {
     const asset: Asset = {
       entry,
-      fixMs: Date.parse(entry.fix_time),
+      fixMs: entry.fix_ms,
       arrivedMs: nowMs,
       leg: standing(fromLonLat(entry.lon, entry.lat), nowMs),
       courseDeg: entry.course_deg,
@@ -111,8 +131,8 @@ export class Store {
     this.dirty.add(asset.slot);
   }
 
-  #move(asset: Asset, entry: Entry, nowMs: number): void {
-    const fixMs = Date.parse(entry.fix_time);
+  #move(asset: Asset, entry: Known, nowMs: number): void {
+    const fixMs = entry.fix_ms;
     const to = fromLonLat(entry.lon, entry.lat);
     const same = fixMs === asset.fixMs && entry.lon === asset.entry.lon && entry.lat === asset.entry.lat;
     if (!same) {

@@ -40,7 +40,7 @@ function join(group: Group, { id, point }: Placed): void {
 
 export function groups(camera: Camera, placed: Iterable<Placed>): Group[] {
   if (camera.scale >= GROUPED_BELOW_SCALE) return [];
-  const cells = new Map<string, Group[]>();
+  const cells = new Map<number, Group[]>();
   const found: Group[] = [];
   for (const each of placed) {
     const [x, y] = project(camera, each.point);
@@ -54,16 +54,20 @@ export function groups(camera: Camera, placed: Iterable<Placed>): Group[] {
     }
     const group = open(each, x, y);
     found.push(group);
-    const key = `${column}/${row}`;
-    cells.set(key, [...(cells.get(key) ?? []), group]);
+    const there = cells.get(keyOf(column, row));
+    if (there) there.push(group);
+    else cells.set(keyOf(column, row), [group]);
   }
   return found.filter((group) => group.members.length >= LEAST);
 }
 
-function nearest(cells: Map<string, Group[]>, column: number, row: number, x: number, y: number): Group | undefined {
+/** Columns of a screen are fewer than this by far. */
+const keyOf = (column: number, row: number): number => row * 65_536 + column;
+
+function nearest(cells: Map<number, Group[]>, column: number, row: number, x: number, y: number): Group | undefined {
   for (let dx = -1; dx <= 1; dx += 1) {
     for (let dy = -1; dy <= 1; dy += 1) {
-      const hit = cells.get(`${column + dx}/${row + dy}`)?.find((group) => Math.hypot(group.x - x, group.y - y) < REACH_PX);
+      const hit = cells.get(keyOf(column + dx, row + dy))?.find((group) => Math.hypot(group.x - x, group.y - y) < REACH_PX);
       if (hit) return hit;
     }
   }

@@ -1,4 +1,4 @@
-// What stands beside and over markers: names, bubbles for several assets in one place, and pulses where events happen.
+// What stands beside and over markers: names, bubbles (bubbles.ts), and pulses where events happen.
 // A pulse is the style sheet's animation: it runs without a frame of ours.
 //
 // Names: always of the selected and the hovered asset, of all when there is room for all. Both kinds are chosen a few
@@ -6,17 +6,17 @@
 // marker or another name is in the way; the selected one's always stands.
 
 import { at } from '../live/interp';
+import type { Crowd } from '../live/crowd';
 import type { Asset, Store } from '../live/store';
 import type { Point } from '../lib/mercator';
+import { Bubbles } from './bubbles';
 import { type Camera, project } from './camera';
-import { type Group, groups } from './groups';
 
 const MANY = 48;
 const NEAR_ZOOM_SCALE = 512 * 2 ** 13;
 const CHOOSE_EVERY_MS = 300;
 const OFFSET_PX = 17;
 const HEIGHT_PX = 18;
-const BUBBLE_PX = 20;
 const MARKER_PX = 7;
 const PULSES_AT_ONCE = 12;
 
@@ -50,20 +50,21 @@ const meet = (a: Box, b: Box): boolean => a.left < b.right && b.left < a.right &
 export class Labels {
   readonly element = document.createElement('div');
   readonly #store: Store;
+  readonly #crowd: Crowd;
   readonly #covered: () => Box[];
   readonly #names = new Map<string, Label>();
-  readonly #bubbles = new Map<string, { element: HTMLElement; group: Group }>();
+  readonly bubbles: Bubbles;
   readonly #pulses = new Map<HTMLElement, Point>();
   #chosenMs = Number.NEGATIVE_INFINITY;
   #chosenScale = 0;
+  #chosenCrowd = 0;
   #selected: string | null = null;
   #hovered: string | null = null;
-  /** Assets that a bubble stands for; their own markers are not drawn. */
-  hidden: ReadonlySet<string> = new Set();
-
   /** covered: what panels hide of the map. */
-  constructor(store: Store, covered: () => Box[]) {
+  constructor(store: Store, crowd: Crowd, covered: () => Box[]) {
     this.#store = store;
+    this.#crowd = crowd;
+    this.bubbles = new Bubbles(this.element, store, crowd);
     this.#covered = covered;
     this.element.className = 'labels';
     this.element.setAttribute('aria-hidden', 'true');
@@ -73,14 +74,6 @@ export class Labels {
     this.#selected = selected;
     this.#hovered = hovered;
     this.#chosenMs = Number.NEGATIVE_INFINITY;
-  }
-
-  bubbleAt(camera: Camera, x: number, y: number): Group | null {
-    for (const { group } of this.#bubbles.values()) {
-      const [bx, by] = project(camera, middle(group));
-      if (Math.hypot(bx - x, by - y) <= BUBBLE_PX) return group;
-    }
-    return null;
   }
 
   pulse(point: Point): void {
@@ -106,10 +99,7 @@ export class Labels {
         move(label.element, label.left ? x - OFFSET_PX - label.width : x + OFFSET_PX, y - HEIGHT_PX / 2);
       }
     }
-    for (const { element, group } of this.#bubbles.values()) {
-      const [x, y] = project(camera, middle(group));
-      move(element, x, y);
-    }
+    this.bubbles.place(camera);
     for (const [element, point] of this.#pulses) {
       const [x, y] = project(camera, point);
       move(element, x, y);
@@ -119,42 +109,18 @@ export class Labels {
   /** Decides what is shown; tells whether other markers are hidden than before. */
   choose(camera: Camera, nowMs: number): boolean {
     const zoomed = Math.abs(Math.log2(camera.scale / (this.#chosenScale || 1))) > 0.1;
-    if (!zoomed && nowMs - this.#chosenMs < CHOOSE_EVERY_MS) return false;
+    const counted = this.#chosenCrowd !== this.#crowd.version;
+    if (!zoomed && !counted && nowMs - this.#chosenMs < CHOOSE_EVERY_MS) return false;
+    this.#chosenCrowd = this.#crowd.version;
     this.#chosenMs = nowMs;
     this.#chosenScale = camera.scale;
-    const changed = this.#chooseBubbles(camera, nowMs);
+    const changed = this.bubbles.choose(camera, nowMs, this.#selected);
     this.#chooseNames(camera, nowMs);
     return changed;
   }
 
-  #chooseBubbles(camera: Camera, nowMs: number): boolean {
-    const assets = this.#store.all().filter(({ entry }) => entry.id !== this.#selected);
-    const byId = assets.map((asset) => ({ id: asset.entry.id, point: at(asset.leg, nowMs) })).sort((a, b) => (a.id < b.id ? -1 : 1));
-    const found = groups(camera, byId);
-    const kept = new Set(found.map((group) => group.id));
-    for (const [id, { element }] of this.#bubbles) {
-      if (kept.has(id)) continue;
-      element.remove();
-      this.#bubbles.delete(id);
-    }
-    for (const group of found) this.#showBubble(group);
-    const hidden = new Set(found.flatMap((group) => group.members));
-    const same = hidden.size === this.hidden.size && [...hidden].every((id) => this.hidden.has(id));
-    if (!same) this.hidden = hidden;
-    return !same;
-  }
-
-  #showBubble(group: Group): void {
-    const element = this.#bubbles.get(group.id)?.element ?? document.createElement('span');
-    this.#bubbles.set(group.id, { element, group });
-    const text = group.members.length < 10_000 ? String(group.members.length) : '9999+';
-    if (element.textContent !== text) element.textContent = text;
-    element.className = `bubble${group.members.length >= 100 ? ' bubble-large' : ''}`;
-    if (!element.isConnected) this.element.append(element);
-  }
-
   #chooseNames(camera: Camera, nowMs: number): void {
-    const first = [this.#selected, this.#hovered].filter((id): id is string => id !== null && !this.hidden.has(id));
+    const first = [this.#selected, this.#hovered].filter((id): id is string => id !== null && !this.bubbles.hidden.has(id));
     const shown = camera.scale >= NEAR_ZOOM_SCALE ? this.#store.all().filter((asset) => visible(camera, asset, nowMs)) : [];
     const assets = [...first.map((id) => this.#store.get(id)), ...(shown.length <= MANY ? shown : [])];
     const { width: right, height: bottom } = camera;
@@ -162,7 +128,7 @@ export class Labels {
     for (const asset of shown.length <= MANY ? shown : []) taken.push(around(project(camera, at(asset.leg, nowMs))));
     const wanted = new Map<string, boolean>();
     for (const asset of assets) {
-      if (!asset || wanted.has(asset.entry.id)) continue;
+      if (!asset?.entry.name || wanted.has(asset.entry.id)) continue;
       const [x, y] = project(camera, at(asset.leg, nowMs));
       const known = this.#names.get(asset.entry.id);
       const found = side(x, y, known?.width || asset.entry.name.length * 7 + 12, taken, known?.left);
@@ -197,8 +163,6 @@ export class Labels {
     this.#names.delete(id);
   }
 }
-
-const middle = ({ west, east, north, south }: Group) => ({ x: (west + east) / 2, y: (north + south) / 2 });
 
 function move(element: HTMLElement, x: number, y: number): void {
   element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;

@@ -5,25 +5,22 @@ import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl'
 import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
 import type { Bbox } from '../live/messages';
+import type { Crowd } from '../live/crowd';
 import type { Store } from '../live/store';
 import { enclosing } from './bounds';
 import { type Camera, cameraOf, project } from './camera';
 import { Doubts } from './doubts';
 import { draw, extent, lookOf, outline } from './fences';
 import { Findings } from './findings';
-import type { Group } from './groups';
 import { type Box, Labels } from './labels';
 import { gridLayer, putMarks } from './marks';
-import { holds, inset, makeMap, type Padding, setTheme, spread, viewBox } from './map';
+import { Looking } from './looking';
+import { inset, makeMap, type Padding, setTheme, spread } from './map';
 import { type Companion, Overlay } from './overlay';
 import type { Basemap, Theme } from './style';
 import { type Doubted, Trail, type TrailFix } from './trail';
 
-const VIEW_PAD = 0.25;
-const VIEW_QUIET_MS = 150;
-const VIEW_LATEST_MS = 600;
 const ASK_AGAIN_MS = 5_000;
-const ZOOM_STEP = 0.75;
 const CLOSE_ZOOM = 15.5;
 const PICK_MOUSE_PX = 16;
 const PICK_TOUCH_PX = 26;
@@ -52,6 +49,7 @@ export class Scene {
   readonly map: MapLibre;
   readonly overlay: Overlay;
   readonly findings: Findings;
+  readonly #looking: Looking;
   readonly #trail = new Trail();
   readonly #doubts: Doubts;
   readonly #labels: Labels;
@@ -60,9 +58,6 @@ export class Scene {
   readonly #options: Options;
   #padding: Padding;
   #theme: Theme;
-  #asked: { bbox: Bbox; zoom: number } | null = null;
-  #viewTimer = 0;
-  #viewDueMs: number | null = null;
   #selected: string | null = null;
   #hovered: string | null = null;
   #following = false;
@@ -74,16 +69,17 @@ export class Scene {
   #drawn = '';
   #chosen = '';
 
-  constructor(store: Store, options: Options, events: Events) {
+  constructor(store: Store, crowd: Crowd, options: Options, events: Events) {
     this.#store = store;
     this.#options = options;
     this.#events = events;
     this.#padding = options.padding;
     this.#theme = options.theme;
     this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
+    this.#looking = new Looking(this.map, (bbox, zoom) => events.look(bbox, zoom));
     this.#doubts = new Doubts(this.map, options.serverNow);
     this.findings = new Findings(this.map);
-    this.#labels = new Labels(store, options.covered);
+    this.#labels = new Labels(store, crowd, options.covered);
     this.overlay = new Overlay(this.map, store, this.#trail, this.#companion(), options.serverNow);
     this.overlay.setTheme(options.theme);
     this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element, this.#doubts.tip);
@@ -94,7 +90,7 @@ export class Scene {
     const labels = this.#labels;
     return {
       get hidden() {
-        return labels.hidden;
+        return labels.bubbles.hidden;
       },
       choose: (camera, now) => labels.choose(camera, now),
       place: (camera, now) => {
@@ -135,7 +131,7 @@ export class Scene {
 
   /** Says what is in view before the map has drawn anything: positions need not wait for tiles. */
   begin(): void {
-    this.#tell();
+    this.#looking.tell();
   }
 
   /** The server is there again, or a while has passed: what of the base map could not be fetched is asked for anew. */
@@ -150,24 +146,23 @@ export class Scene {
     const touch = matchMedia('(pointer: coarse)').matches;
     const asset = this.overlay.pick(event.point.x, event.point.y, touch ? PICK_TOUCH_PX : PICK_MOUSE_PX);
     if (asset) return this.#events.select(asset.entry.id);
-    const bubble = this.#labels.bubbleAt(cameraOf(this.map), event.point.x, event.point.y);
-    if (bubble) return this.#openBubble(bubble);
+    const bubble = this.#labels.bubbles.at(cameraOf(this.map), event.point.x, event.point.y);
+    if (bubble) return this.open(bubble);
     if (this.#doubts.point(event.point.x, event.point.y)) return;
     const [fence] = this.#styled ? this.map.queryRenderedFeatures(event.point, { layers: ['fence-fill'] }) : [];
     this.#events.fence(fence ? String(fence.properties.id) : null);
   }
 
-  #openBubble({ west, north, east, south }: Group): void {
-    const [w, n] = toLonLat({ x: west, y: north });
-    const [e, s] = toLonLat({ x: east, y: south });
-    this.fit([w, s, e, n]);
+  /** Looks into a bubble. Crowds may stand closer together than anything else is looked at. */
+  open(box: Bbox): void {
+    this.fit(box, Math.min(this.map.getMaxZoom(), Math.max(CLOSE_ZOOM, this.map.getZoom() + 2)));
   }
 
   #hover(event: MapMouseEvent): void {
     if (event.originalEvent.buttons) return;
     const { x, y } = event.point;
     const id = this.overlay.pick(x, y, PICK_MOUSE_PX)?.entry.id ?? null;
-    const hit = id !== null || this.#labels.bubbleAt(cameraOf(this.map), x, y) !== null;
+    const hit = id !== null || this.#labels.bubbles.at(cameraOf(this.map), x, y) !== null;
     this.#doubts.point(x, y);
     this.map.getCanvas().style.cursor = hit ? 'pointer' : '';
     if (id !== this.#hovered) this.#events.hover(id);
@@ -188,7 +183,7 @@ export class Scene {
   /** Positions changed: the selected one's trail grows, and a frame is due. */
   changed(): void {
     const asset = this.#selected === null ? undefined : this.#store.get(this.#selected);
-    if (asset) {
+    if (asset && !asset.entry.partial) {
       const { lon, lat, speed_mps } = asset.entry;
       this.#trail.extend({ ...fromLonLat(lon, lat), timeMs: asset.fixMs, speedMps: speed_mps });
       this.overlay.trailChanged();
@@ -309,24 +304,11 @@ export class Scene {
 
   #moved(): void {
     this.#events.moved();
-    const now = performance.now();
-    this.#viewDueMs ??= now + VIEW_LATEST_MS;
-    clearTimeout(this.#viewTimer);
-    this.#viewTimer = window.setTimeout(() => this.#tell(), Math.max(0, Math.min(VIEW_QUIET_MS, this.#viewDueMs - now)));
-  }
-
-  #tell(): void {
-    this.#viewDueMs = null;
-    const zoom = Number(this.map.getZoom().toFixed(2));
-    const enough = this.#asked && Math.abs(this.#asked.zoom - zoom) < ZOOM_STEP && holds(this.#asked.bbox, viewBox(this.map, 0));
-    if (enough) return;
-    const bbox = viewBox(this.map, VIEW_PAD).map((deg) => Number(deg.toFixed(6))) as Bbox;
-    this.#asked = { bbox, zoom };
-    this.#events.look(bbox, zoom);
+    this.#looking.moved();
   }
 
   /** What is on the screen now, without the margin that is asked for. */
   seen(): Bbox {
-    return viewBox(this.map, 0);
+    return this.#looking.seen();
   }
 }

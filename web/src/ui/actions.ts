@@ -1,7 +1,7 @@
 // What a user can do. The panels call these; the entry says what they mean.
 
 import type { Feature, Position } from 'geojson';
-import type { FeedEvent } from '../live/messages';
+import type { Bbox, FeedEvent } from '../live/messages';
 import type { Row } from './state';
 
 export interface Actions {
@@ -18,6 +18,8 @@ export interface Actions {
   frameFence(fence: Feature): void;
   /** Looks at it, wherever it is. */
   showFence(id: string): void;
+  /** Looks into a cluster. */
+  open(box: Bbox): void;
   zoom(by: number): void;
   fitFleet(): void;
   showRow(row: Row): void;

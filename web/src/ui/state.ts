@@ -4,7 +4,7 @@ import { computed, signal } from '@preact/signals';
 import type { Feature } from 'geojson';
 import type { Connection as Contact, Why } from '../lib/api';
 import type { Day, Visit } from '../live/day';
-import type { Bbox, Entry, FeedEvent } from '../live/messages';
+import type { Bbox, FeedEvent, Known } from '../live/messages';
 import type { Connection } from '../live/socket';
 import type { State } from '../live/store';
 import type { Basemap, Theme } from '../map/style';
@@ -29,8 +29,17 @@ export interface Row {
   tags: string[];
 }
 
+/** Several assets in one place, of which there are too many to list. */
+export interface ClusterRow {
+  id: string;
+  count: number;
+  lon: number;
+  lat: number;
+  box: Bbox;
+}
+
 export interface Detail {
-  entry: Entry;
+  entry: Known;
   state: State;
   fixMs: number;
   colour: number;
@@ -67,6 +76,8 @@ export const selected = signal<string | null>(null);
 export const hovered = signal<string | null>(null);
 export const following = signal(false);
 export const rows = signal<Row[]>([]);
+/** Null: the list names assets. */
+export const clusters = signal<ClusterRow[] | null>(null);
 export const elsewhere = signal<Row[] | null>(null);
 export const query = signal('');
 export const detail = signal<Detail | null>(null);

@@ -1,10 +1,10 @@
 // The fleet: who is in view, and by search who is elsewhere.
 
-import { age, speed } from '../../lib/units';
+import { age, latLon, speed } from '../../lib/units';
 import { act } from '../actions';
 import { Close, Fence, Search } from '../icons';
 import { WindowedList } from '../list';
-import { elsewhere, hovered, known, listed, listedElsewhere, listedFences, nowMs, query, type Row, rows, selected } from '../state';
+import { type ClusterRow, clusters, elsewhere, hovered, known, listed, listedElsewhere, listedFences, nowMs, query, type Row, rows, selected } from '../state';
 
 const ROW_PX = 52;
 const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'no recent fix' } as const;
@@ -73,8 +73,30 @@ function SearchBox() {
   );
 }
 
+function CrowdRow({ row: { count, lat, lon, box } }: { row: ClusterRow }) {
+  return (
+    <button type="button" class="row" onClick={() => act().open(box)}>
+      <span class="mark mark-crowd" aria-hidden="true" />
+      <span class="row-text">
+        <span class="row-name">{count === 1 ? '1 asset' : `${count.toLocaleString()} assets`}</span>
+        <span class="row-fact">around {latLon(lat, lon, 2)}</span>
+      </span>
+      <span class="row-age">zoom in</span>
+    </button>
+  );
+}
+
 function Summary() {
   const all = rows.value;
+  const crowd = clusters.value;
+  if (crowd) {
+    const count = crowd.reduce((sum, row) => sum + row.count, 0);
+    return (
+      <p class="summary">
+        About <strong>{count.toLocaleString()}</strong> in view: too many to list. Zoom in to see each.
+      </p>
+    );
+  }
   const moving = all.filter((row) => row.state === 'moving').length;
   return (
     <p class="summary">
@@ -92,14 +114,17 @@ function Summary() {
 export function Fleet() {
   const far = listedElsewhere.value;
   const items = [...listed.value, ...far];
+  // Who searches looks for one asset, wherever it is.
+  const crowd = query.value ? null : clusters.value;
   return (
     <div class="pane">
       <SearchBox />
       <Summary />
-      {items.length > 0 && (
+      {crowd && <WindowedList items={crowd} rowPx={ROW_PX} label="Clusters" id={(row) => row.id} row={(row) => <CrowdRow row={row} />} />}
+      {!crowd && items.length > 0 && (
         <WindowedList items={items} rowPx={ROW_PX} label="Assets" id={(row) => row.id} row={(row) => <FleetRow row={row} />} />
       )}
-      {items.length === 0 && listedFences.value.length === 0 && <Nothing />}
+      {!crowd && items.length === 0 && listedFences.value.length === 0 && <Nothing />}
       <Fences />
       {far.length > 0 && <p class="hint">{far.length} found outside the view</p>}
     </div>
