@@ -21,8 +21,9 @@ from tests.domain.worlds import Arrival, Batch, Change, Deleted, _calls_m, _graz
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning
-from tracker.domain.geofence import AssetFilter, FenceIndex, Geofence, Rule
+from tracker.domain.geofence import AssetFilter, Geofence, Rule
 from tracker.domain.geofence import Version as Since
+from tracker.domain.index import FenceIndex
 from tracker.domain.judge import judge
 from tracker.domain.presence import (
     ABSENT,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.domain import scenes
 from tests.domain.scenes import Mark, box, columns, contains, fence, judge
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import ENTER, EXIT, NEVER, Judgement, Presence, Sight
 from tracker.domain.shape import polygon
 

@@ -12,7 +12,7 @@ from tests.domain import globe, scenes
 from tests.domain.scenes import box, fence
 from tracker.domain.batch import DEGREE
 from tracker.domain.geodesy import WGS84
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.index import FenceIndex
 from tracker.domain.ring import MAX_VERTICES
 from tracker.domain.shape import (
     MAX_BUFFER_M,

@@ -8,7 +8,8 @@ from tracker.domain.batch import Columns
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.crossing import IN, OUT, UNSURE, evidence
 from tracker.domain.fold import Fold, Tags
-from tracker.domain.geofence import AssetFilter, FenceIndex, Geofence, Rule, Version
+from tracker.domain.geofence import AssetFilter, Geofence, Rule, Version
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import CROSS, ENTER, EXIT, AssetState
 from tracker.domain.schedule import Schedule
 from tracker.domain.shape import polygon

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.domain import scenes
 from tests.domain.scenes import Mark, columns, fence, judge
 from tracker.domain.fleet import Asset, Fleet
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import ENTER, EXIT, Presence
 from tracker.domain.shape import Circle
 from tracker.pipeline.record import Happening, Record, happenings, record

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracker.domain.fleet import Asset, Device, Fleet
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import Presence
 from tracker.live.feed import Feed
 from tracker.live.latest import Latest

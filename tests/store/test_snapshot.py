@@ -14,7 +14,8 @@ from tests.domain import scenes
 from tests.domain.scenes import Mark, box, columns, fence, judge
 from tests.store.batches import NOTHING_HAPPENED, Stored, clear, commit, cursors_of, make_fleet, store_settings
 from tracker.domain.fleet import Asset, Device, Fleet
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import NEVER, Presence, Sight
 from tracker.domain.shape import Circle, buffer_m, polygon, radius_m, to_wkb
 from tracker.pipeline.record import happenings, record

@@ -12,7 +12,8 @@ import numpy as np
 
 from tracker.domain.batch import DEGREE, Columns
 from tracker.domain.geodesy import Box
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.judge import judge
 from tracker.domain.presence import Crossed, Presence
 from tracker.domain.shape import boxes, buffer_m, from_wkb, radius_m, to_wkb

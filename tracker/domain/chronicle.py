@@ -8,7 +8,8 @@ import numpy as np
 import shapely
 
 from tracker.domain.batch import Floats
-from tracker.domain.geofence import FenceIndex, Geofence, Version
+from tracker.domain.geofence import Geofence, Version
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import AssetState, Entry, SightState
 from tracker.domain.shape import boxes
 

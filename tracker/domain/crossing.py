@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, UNKNOWN_INT32, Columns, Floats, Ints, Mask
 from tracker.domain.chord import between
 from tracker.domain.geodesy import distances_m
-from tracker.domain.geofence import FenceIndex, Geofence, Rule
+from tracker.domain.geofence import Geofence, Rule
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import (
     ABSENT,
     CROSS,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
 from tracker.domain.crossing import Emission, Matches, Steps, crossings, judge_ruled, matches_any, steps_of
 from tracker.domain.fix import MAX_SPEED_MPS
-from tracker.domain.geofence import FenceIndex, Geofence, Quality
+from tracker.domain.geofence import Geofence, Quality
+from tracker.domain.index import FenceIndex
 from tracker.domain.plausibility import Suspect, doubts
 from tracker.domain.presence import (
     ENTER,

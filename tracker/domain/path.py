@@ -1,6 +1,7 @@
 """Corridors as columns: geodesic legs on the WGS84 ellipsoid, cut into short pieces, and distances from them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -135,8 +136,23 @@ class Corridors:
     """Corridors as columns: a path and its buffer_m each."""
 
     def __init__(self, paths: Sequence[tuple[Path, float]]) -> None:
-        self._legs = Legs(paths)
-        self._buffer_m = self._legs.buffer_m
+        self.paths = list(paths)
+        self._buffer_m = np.array([buffer_m for _, buffer_m in paths], dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def joined(self, other: "Corridors") -> "Corridors":
+        """These, then the others, cut into pieces anew where there are such."""
+        return Corridors([*self.paths, *other.paths]) if len(self) and len(other) else self if len(self) else other
+
+    def take(self, which: Ints) -> "Corridors":
+        whole = len(which) == len(self) and bool((which == np.arange(len(self))).all())
+        return self if whole else Corridors([self.paths[each] for each in which.tolist()])
+
+    @cached_property
+    def _legs(self) -> Legs:
+        return Legs(self.paths)
 
     def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask:
         """Whether corridor which[i] holds the i-th point, its edge included."""

@@ -171,6 +171,21 @@ def _polygon_boxes(shape: Polygonal) -> list[Box]:
     return found + names + poles
 
 
+def all_boxes(shapes: Sequence[Shape]) -> tuple[Ints, Floats]:
+    """The boxes of many shapes: whose each is, and (n, 4) its west, south, east and north."""
+    plain = np.array([each if isinstance(each, shapely.Geometry) else None for each in shapes], dtype=object)
+    bounds = shapely.bounds(plain).reshape(-1, 4)
+    west, south, east, north = bounds.T
+    with np.errstate(invalid="ignore"):  # what is no polygon has NaN for bounds
+        simple = (west > -180) & (east < 180) & (south > -90) & (north < 90) & (east - west <= 180)
+    owner, corners = [np.flatnonzero(simple)], [bounds[simple]]
+    for nth in np.flatnonzero(~simple).tolist():
+        mine = np.array(boxes(shapes[nth]), np.float64)
+        owner.append(np.full(len(mine), nth))
+        corners.append(mine)
+    return np.concatenate(owner), np.concatenate(corners)
+
+
 def holds(shape: Shape, lon: Floats, lat: Floats) -> Mask:
     """Which of the points lie in the shape, its edge included."""
     return Shapes([shape]).hold(np.zeros(len(lon), dtype=np.int64), lon, lat)
@@ -187,22 +202,50 @@ class Shapes:
         polygons = [each for each in own.values() if not isinstance(each, Circle | Corridor)]
         circles = [each for each in own.values() if isinstance(each, Circle)]
         corridors = [each for each in own.values() if isinstance(each, Corridor)]
-        self._kinds: tuple[Polygons | Circles | Corridors, ...] = (
+        self.kinds: tuple[Polygons, Circles, Corridors] = (
             Polygons(polygons),
             Circles([(each.lon, each.lat, each.radius_m) for each in circles]),
             Corridors([(each.path, each.buffer_m) for each in corridors]),
         )
         kinds = polygons, circles, corridors
         place = {id(each): (kind, nth) for kind, some in enumerate(kinds) for nth, each in enumerate(some)}
-        self._kind, self._nth = np.array([place[id(each)] for each in shapes], dtype=np.int64).reshape(-1, 2).T
+        self.kind: Ints
+        self.nth: Ints
+        self.kind, self.nth = np.array([place[id(each)] for each in shapes], dtype=np.int64).reshape(-1, 2).T
+
+    @classmethod
+    def _of(cls, kinds: "tuple[Polygons, Circles, Corridors]", kind: Ints, nth: Ints) -> "Shapes":
+        made = cls.__new__(cls)
+        made.kinds, made.kind, made.nth = kinds, kind, nth
+        return made
+
+    def joined(self, other: "Shapes") -> "Shapes":
+        """These, then the others."""
+        (polygons, circles, corridors), its = self.kinds, other.kinds
+        kinds = polygons.joined(its[0]), circles.joined(its[1]), corridors.joined(its[2])
+        before = np.array([len(polygons), len(circles), len(corridors)])
+        kind = np.concatenate([self.kind, other.kind])
+        return Shapes._of(kinds, kind, np.concatenate([self.nth, other.nth + before[other.kind]]))
+
+    def take(self, which: Ints) -> "Shapes":
+        """Those at some places, in their order."""
+        kind, nth = self.kind[which], self.nth[which]
+        used = [np.unique(nth[kind == number]) for number in range(3)]
+        for number, places in enumerate(used):
+            mine = kind == number
+            nth[mine] = np.searchsorted(places, nth[mine])
+        polygons, circles, corridors = self.kinds
+        kinds = polygons.take(used[0]), circles.take(used[1]), corridors.take(used[2])
+        return Shapes._of(kinds, kind, nth)
 
     def _split(self, which: Ints) -> Iterator[tuple[Polygons | Circles | Corridors, Ints, Ints]]:
         """The columns of each kind that is asked about, whose turn it is, and the place of each one's shape in them."""
-        kind = self._kind[which]
-        for number, columns in enumerate(self._kinds):
+        kind = self.kind[which]
+        kinds: tuple[Polygons | Circles | Corridors, ...] = self.kinds
+        for number, columns in enumerate(kinds):
             at = np.flatnonzero(kind == number)
             if len(at):
-                yield columns, at, self._nth[which[at]]
+                yield columns, at, self.nth[which[at]]
 
     def hold(self, which: Ints, lon: Floats, lat: Floats) -> Mask:
         """Whether shapes[which[i]] holds the i-th point, its edge included."""

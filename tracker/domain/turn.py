@@ -12,7 +12,8 @@ import numpy as np
 
 from tracker.domain.batch import DEGREE, Ints
 from tracker.domain.crossing import IN, OUT, UNSURE, Matches, evidence
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry, LastFix, Presence
 from tracker.domain.shape import holds
 

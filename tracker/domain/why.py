@@ -16,7 +16,8 @@ from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.crossing import OUT, UNSURE, evidence
 from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning, keys_of
-from tracker.domain.geofence import FenceIndex, Geofence, Rule, Version
+from tracker.domain.geofence import Geofence, Rule, Version
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import OUTSIDE, AssetState, Entry
 
 Unseen = Literal["stored_before", "stored_after", "flagged", "other_asset", "repeat"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.fleet import Fleet
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import Presence
 from tracker.errors import LockLost, RefusedByDatabase, StoreUnavailable, TrackerError
 from tracker.pipeline.intake import Intake, OpenBatch

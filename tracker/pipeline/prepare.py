@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import Columns, Floats, Ints, Mask
 from tracker.domain.fix import CLOCK_AHEAD_AFTER_MS, Flag
 from tracker.domain.fleet import Fleet
-from tracker.domain.geofence import FenceIndex
+from tracker.domain.index import FenceIndex
 from tracker.domain.judge import judge
 from tracker.domain.presence import Judgement, Presence
 from tracker.pipeline.findings import findings

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 
 from tracker.domain.batch import Columns
 from tracker.domain.fleet import Fleet
-from tracker.domain.geofence import FenceIndex, Geofence
+from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.presence import ABSENT, CROSS, DWELL, ENTER, EXIT, SPEEDING, Crossed, Judgement
 from tracker.store.journal import EventRows
 from tracker.wire.events import Event, event_of
