@@ -24,6 +24,7 @@ from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import ACCESS, bearer
 from tracker.doors.keys import DATABASE, FLEET, REACHABILITY, WRITER
 from tracker.doors.problems import problem
+from tracker.doors.shortcut import DeviceSocket
 from tracker.errors import (
     InvalidField,
     MalformedMessage,
@@ -130,17 +131,35 @@ SOCKETS: Final = web.AppKey("device_sockets", DeviceSockets)
 class _Socket:
     """One device's or gateway's connection."""
 
-    ws: web.WebSocketResponse
     request: web.Request
     token: DeviceToken
+    protocol: str | None
+    ws: DeviceSocket = field(init=False)
+    intake: Intake = field(init=False)
     source: Source = field(init=False)
     goodbye: Goodbye = field(init=False)
     device: int | None = None  # whose own socket it is, once that was welcomed
     left: bool = False  # the peer said goodbye
 
     def __post_init__(self) -> None:
+        self.ws = DeviceSocket(
+            self.take,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            heartbeat_s=HEARTBEAT_S,
+            protocols=() if self.protocol is None else (self.protocol,),
+        )
         self.goodbye = Goodbye(self.request)
+        self.intake = self.request.app[WRITER].intake
         self.source = Source(self.send, gateway=self.token.device_id is None, on_superseded=self._superseded)
+
+    def take(self, kind: WSMsgType, data: bytes) -> bool:
+        """A message of fixes goes into the open batch at once, unless it is full or nothing counts any more."""
+        if (kind is WSMsgType.TEXT and data.startswith(FIXES)) or (kind is WSMsgType.BINARY and data.startswith(MAGIC)):
+            if self.intake.full or self.goodbye.said:
+                return False
+            self.intake.put(self.source, data)
+            return True
+        return False
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Write messages as text frames, in one go; a device that reads none of them is cut off."""
@@ -217,25 +236,18 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if not writer.ready:
         raise StoreUnavailable("the database is away")
     name = _stream_name(request.query["stream"]) if "stream" in request.query else None
-    ws = web.WebSocketResponse(
-        max_msg_size=MAX_MESSAGE_BYTES,
-        compress=False,
-        decode_text=False,
-        heartbeat=HEARTBEAT_S,
-        protocols=() if subprotocol is None else (subprotocol,),
-    )
-    if not ws.can_prepare(request):
+    socket, sockets = _Socket(request, token, subprotocol), request.app[SOCKETS]
+    if not socket.ws.can_prepare(request):
         return problem(
             426,
             "upgrade_required",
             "GET /v1/ingest is a WebSocket; to send once, POST",
             headers={"Upgrade": "websocket"},
         )
-    socket, sockets = _Socket(ws, request, token), request.app[SOCKETS]
     sockets.add(socket)  # before the next await: its token may be revoked at any moment
     try:
-        await ws.prepare(request)
-        async with socket.goodbye.heeded(ws):
+        await socket.ws.prepare(request)
+        async with socket.goodbye.heeded(socket.ws):
             if token.device_id is not None:
                 device = _device(fleet, token, None)
                 socket.opened(device.id)
@@ -245,7 +257,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         sockets.discard(socket)
         socket.ended()
         socket.source.release()
-    return ws
+    return socket.ws
 
 
 async def _welcome(
@@ -268,10 +280,10 @@ async def _welcome(
 
 
 async def _read(socket: _Socket, writer: Writer, database: Database, fleet: Fleet) -> None:
-    """Frames into the open batch, until the socket ends. Control messages are answered here."""
-    ws, source, intake = socket.ws, socket.source, writer.intake
+    """What was not taken at once, until the socket ends: fixes into the open batch, control messages are answered."""
+    source, intake = socket.source, socket.intake
     while True:
-        message = await ws.receive()
+        message = await socket.ws.next()
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
             data: bytes = message.data
             if message.type is WSMsgType.TEXT:
