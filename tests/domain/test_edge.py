@@ -84,6 +84,14 @@ def test_only_what_lies_on_both_sides_is_a_seam() -> None:
     assert edge_m(half, -179.9, -17.0) == pytest.approx(WGS84.inv(-179.9, -17, 180, -17)[2], rel=1e-4)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_way_to_an_edge_may_lead_over_the_antimeridian(side: int) -> None:
+    west = 1780 if side > 0 else -1790
+    beyond = polygon([[scenes.box(west, -200, west + 10, -160)]])
+    expected_m = WGS84.inv(-179.9 * side, -18.0, 179.0 * side, -18.0)[2]
+    assert edge_m(beyond, -179.9 * side, -18.0) == pytest.approx(expected_m, rel=1e-2)
+
+
 def test_a_pole_is_no_edge_and_the_whole_earth_has_none() -> None:
     antarctica = polygon([[[[-180, -90], [180, -90], [180, -70], [0, -70], [-180, -70], [-180, -90]]]])
     assert edge_m(antarctica, 0.0, -90.0) == pytest.approx(WGS84.inv(0, -90, 0, -70)[2], rel=1e-3)

@@ -38,7 +38,7 @@ def found_plainly(fences: dict[int, Geofence], lon: np.ndarray, lat: np.ndarray)
     return sorted(pairs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(data=st.data())
 def test_the_index_finds_what_plain_looking_finds(data: st.DataObject) -> None:
     shape = st.one_of(scenes.shapes, st.composite(world_circle)())
@@ -52,7 +52,7 @@ def test_the_index_finds_what_plain_looking_finds(data: st.DataObject) -> None:
     assert list(zip(point.tolist(), number.tolist(), strict=True)) == found_plainly(fences, lon, lat)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     pool=st.lists(scenes.shapes, min_size=6, max_size=6),

@@ -94,7 +94,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         Length.parse(text, Property("DURATION", {}, text, 1, "ical"))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_a_text_with_faults_is_a_schedule_or_refused_and_nothing_else(data: st.DataObject) -> None:
     text = ROUND
@@ -126,7 +126,7 @@ lines = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.lists(lines, max_size=6), max_size=4), st.sampled_from(["Asia/Tokyo", "America/New_York"]))
 def test_events_of_all_times_are_a_schedule_or_refused(events: list[list[str]], zone: str) -> None:
     text = whole(

@@ -438,7 +438,7 @@ class Definition:
         return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(fixes=journeys())
 def test_stops_and_trips_are_those_of_the_definition(fixes: list[Fix]) -> None:
     columns = columns_of(fixes)
@@ -476,7 +476,7 @@ def like(found: list[Any]) -> list[Any]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(fixes=journeys(), data=st.data())
 def test_pieces_of_any_size_tell_the_same(fixes: list[Fix], data: st.DataObject) -> None:
     columns = columns_of(fixes)
@@ -491,7 +491,7 @@ def test_pieces_of_any_size_tell_the_same(fixes: list[Fix], data: st.DataObject)
     assert parts[2].recent.time_ms.tolist() == whole[2].recent.time_ms.tolist()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(fixes=journeys(), data=st.data())
 def test_doubles_tell_nothing_new(fixes: list[Fix], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(fixes), max_size=30))
@@ -506,7 +506,7 @@ def hopped(times: list[int], stop_ms: int) -> int:
     return hop_ms
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(fixes=journeys(), data=st.data())
 def test_what_is_told_does_not_depend_on_where_reading_began_and_ended(fixes: list[Fix], data: st.DataObject) -> None:
     columns = columns_of(fixes)

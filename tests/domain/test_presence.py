@@ -159,7 +159,7 @@ def fence_lists(draw: st.DrawFn, max_size: int = 5, since_batch: int = 1) -> lis
 batches = st.lists(st.lists(scenes.marks(), max_size=10), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fences=fence_lists(), arriving=batches, restarts=st.integers(0, 31))
 def test_a_batch_changes_what_the_rule_says(fences: list[Geofence], arriving: list[list[Mark]], restarts: int) -> None:
     """Any fixes in any order and batches: late ones decide nothing. Sometimes the state is stored and read again."""
@@ -180,7 +180,7 @@ def test_a_batch_changes_what_the_rule_says(fences: list[Geofence], arriving: li
         check_state(presence, rule)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     fences=fence_lists(),
     track=st.lists(scenes.marks(), max_size=25),
@@ -205,7 +205,7 @@ def test_batches_may_be_cut_anywhere_and_shuffled_within(
     assert sorted(found, key=order) == sorted(whole, key=order)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), arriving=batches)
 def test_a_geofence_made_between_batches_sees_only_later_ones(data: st.DataObject, arriving: list[list[Mark]]) -> None:
     rule, presence, index = Rule(), Presence(), FenceIndex()

@@ -55,7 +55,7 @@ rules = st.sampled_from(sorted(PARTS)).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     rules,
     st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1)),

@@ -959,13 +959,13 @@ def told_of(arrival: Arrival) -> tuple[list[Told], list[Visit]]:
     return events(*given_), visits(*given_)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds())
 def test_any_order_doubling_and_batching_ends_in_the_same_events_and_visits(world: World) -> None:
     assert told_of(world.arrived) == told_of(world.in_order)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds())
 def test_events_make_sense_whatever_happens(world: World) -> None:
     found, stays = told_of(world.in_order)

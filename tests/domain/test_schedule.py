@@ -107,7 +107,7 @@ windows = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.sampled_from(CHANGES), st.lists(windows, min_size=1, max_size=4))
 def test_weekly_hours_are_those_of_a_clock_that_is_looked_at_every_minute(
     place: tuple[str, datetime], listed: list[tuple[str, str, str]]
@@ -137,7 +137,7 @@ sources = st.one_of(
 AROUND_NEW_YEAR = ms(2023, 12, 28) + np.arange(8 * 1440) * MINUTE_MS
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(sources, st.integers(0, 8 * 1440 - 1), st.integers(0, 8 * 1440 - 1))
 def test_a_boundary_is_where_holding_changes_first(source: dict[str, Any], one: int, other: int) -> None:
     found = Schedule.parse(source)
@@ -148,7 +148,7 @@ def test_a_boundary_is_where_holding_changes_first(source: dict[str, Any], one: 
     assert found.boundary(int(AROUND_NEW_YEAR[low]), int(AROUND_NEW_YEAR[high])) == expected
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(sources)
 def test_an_occurrence_begins_at_the_last_boundary_and_is_one_until_the_next(source: dict[str, Any]) -> None:
     found = Schedule.parse(source)

@@ -321,7 +321,7 @@ def plainly(shape: Shape, lon: float, lat: float) -> bool | None:
     return globe.holds_exactly(shape, lon, lat)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data(), shape=globe.shapes)
 def test_what_a_shape_holds_is_what_a_slow_search_says_anywhere_on_earth(data: st.DataObject, shape: Shape) -> None:
     lon, lat = data.draw(globe.places_near(shape))
@@ -331,7 +331,7 @@ def test_what_a_shape_holds_is_what_a_slow_search_says_anywhere_on_earth(data: s
         assert all(inside(shape, *name) is expected for name in globe.names(lon, lat))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data(), shape=globe.shapes)
 def test_the_boxes_of_a_shape_cover_what_it_holds(data: st.DataObject, shape: Shape) -> None:
     lon, lat = data.draw(globe.places_near(shape))
@@ -353,7 +353,7 @@ def test_a_long_corridor_has_few_boxes_and_little_in_them() -> None:
     assert sum((e - w) * (n - s) for w, s, e, n in covering) < 100.0 * 10.0 / 30
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data(), some=st.lists(globe.shapes, min_size=1, max_size=6))
 def test_shapes_in_columns_answer_as_each_of_them_does(data: st.DataObject, some: list[Shape]) -> None:
     which = np.array(data.draw(st.lists(st.integers(0, len(some) - 1), max_size=12)), dtype=np.int64)
@@ -379,7 +379,7 @@ def test_a_shape_that_stands_in_many_places_is_held_once() -> None:
     assert once_s < 1  # 128 times as much would be ten
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(shape=st.one_of(globe.shapes, scenes.shapes))
 def test_a_shape_is_stored_and_restored_as_it_was(shape: Shape) -> None:
     again = from_wkb(to_wkb(shape), radius_m(shape), buffer_m(shape))
@@ -387,7 +387,7 @@ def test_a_shape_is_stored_and_restored_as_it_was(shape: Shape) -> None:
     assert to_wkb(again) == to_wkb(shape)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(shape=scenes.shapes, at=st.lists(st.tuples(scenes.steps, scenes.steps), min_size=1, max_size=20))
 def test_what_a_shape_holds_is_what_arithmetic_says(shape: Shape, at: list[tuple[int, int]]) -> None:
     lon, lat = (np.array(each) * scenes.STEP for each in zip(*at, strict=True))

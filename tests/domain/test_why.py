@@ -18,7 +18,7 @@ from tracker.domain.why import Life, statements, steps
 SQUARE = polygon([[[[0, 0], [0.01, 0], [0.01, 0.01], [0, 0.01], [0, 0]]]])
 SMALL = polygon([[[[0, 0], [0.004, 0], [0.004, 0.01], [0, 0.01], [0, 0]]]])
 HOURS = Schedule.parse({"time_zone": "UTC", "weekly": [{"days": ["thu"], "from": "00:00", "to": "00:01"}]}, "schedule")
-slow = settings(deadline=None, max_examples=60)
+slow = settings(deadline=None, max_examples=30)
 BY_LINE = {
     "schedule": OUT,
     "altitude_unknown": UNSURE,

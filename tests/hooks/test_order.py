@@ -30,7 +30,7 @@ def outcome(answers: list[int]) -> tuple[str, int]:
     return "delivered", len(answers) + 1
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 4), Answers), min_size=1, max_size=8))
 async def test_an_asset_s_events_are_tried_one_after_the_other_until_each_is_delivered_or_dead(
     outbox: Outbox, receiver: Receiver, clocked: Dispatcher, clock: Clock, plan: list[tuple[int, list[int]]]

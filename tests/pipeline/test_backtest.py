@@ -104,7 +104,7 @@ def tried(rows: Sequence[FixRow], fence: Geofence, span: tuple[int, int]) -> tup
     return found, progress
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(shapes, rules, fixes, st.sampled_from(["trusted", "all"]), st.sampled_from([EVER, (5 * MINUTE, 20 * MINUTE)]))
 def test_what_is_left_out_would_have_told_nothing(
     shape: Shape, rule: Rule, rows: list[FixRow], quality: str, span: tuple[int, int]

@@ -249,7 +249,7 @@ def test_stamps_of_a_device_grow(calls: list[tuple[int, int]]) -> None:
         last[device] = stamp
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(frames=st.lists(anything, min_size=1, max_size=4))
 def test_nothing_that_a_device_sends_stops_the_journey(frames: list[bytes]) -> None:
     world = World()

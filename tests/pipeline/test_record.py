@@ -55,7 +55,7 @@ def rows(table: tuple[list[object], ...]) -> list[tuple[Any, ...]]:
     return list(zip(*table, strict=True))
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(story=stories(), after_id=st.integers(0, 2**40))
 def test_visits_are_those_of_plain_bookkeeping(story: tuple[set[Pair], list[Happening]], after_id: int) -> None:
     before, found = story
@@ -92,7 +92,7 @@ def fleet() -> Fleet:
     return made
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(story=stories(), after_id=st.integers(0, 2**40))
 def test_events_are_numbered_on_in_feed_order(story: tuple[set[Pair], list[Happening]], after_id: int) -> None:
     found = story[1]

@@ -208,7 +208,7 @@ class Streams(RuleBasedStateMachine):
 
 
 TestStreams = Streams.TestCase
-TestStreams.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestStreams.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
 # Sources --------------------------------------------------------------------------------------------------------------

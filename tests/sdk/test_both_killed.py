@@ -42,7 +42,7 @@ async def test_exactly_what_was_recorded_is_stored(
     safe: list[int] = []
     for life in range(LIVES):
         first = 1_000_000 * (life + 1)
-        living = asyncio.create_task(live_and_die(served.url, buffer, order, first, fixes=600, token=device.token))
+        living = asyncio.create_task(live_and_die(served.url, buffer, order, first, fixes=150, token=device.token))
         if life % 2 == 0:
             before = await durable(api)
             await until(partial(more_durable, api, before))

@@ -23,7 +23,7 @@ NOTHING_HAPPENED = EventRows(
 
 # One database serves all examples of a test, which clear it themselves.
 store_settings = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

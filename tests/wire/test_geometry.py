@@ -245,7 +245,7 @@ kinds = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(kind=kinds, coordinates=anything, repair=st.booleans())
 def test_any_geometry_is_a_shape_or_is_refused(kind: str, coordinates: Any, repair: bool) -> None:
     given_ = {"type": kind, "coordinates": coordinates, "geometries": [{"type": "Polygon", "coordinates": coordinates}]}
