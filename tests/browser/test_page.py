@@ -9,6 +9,7 @@ from playwright.async_api import Browser, expect
 from tests.browser.screen import ONE_LOOP, PHONE, Screen
 from tests.integration.api import Api, NewDevice, until
 from tests.integration.served import Served
+from tracker.live import views
 
 pytestmark = ONE_LOOP
 
@@ -236,6 +237,29 @@ async def test_a_search_finds_what_is_outside_the_view_and_flies_there(screen: S
     await screen.page.get_by_role("searchbox").fill("pelagia")
     await screen.page.get_by_role("button", name="MV Pelagia").click()
     await expect(screen.page.locator(".label-selected")).to_have_text("MV Pelagia")
+
+
+async def test_a_crowd_is_bubbles_and_a_list_that_leads_into_them(
+    screen: Screen, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "DENSITY", 3)
+    monkeypatch.setattr(views, "SPARSE", 3)
+    for number in range(3):
+        await send(api, await api.new_device(f"Cab {number}"), HERE[0] + number / 1000, HERE[1])
+    for number in range(2):
+        await send(api, await api.new_device(f"Van {number}"), 13.4 + number / 1000, 52.5)
+    await screen.sign_in()
+    crowds = screen.page.get_by_role("list", name="Clusters").get_by_role("button")
+    await expect(crowds).to_have_count(2)
+    await expect(crowds.first).to_contain_text("3 assets")
+    await expect(screen.page.locator(".bubble")).to_have_count(2)
+    await expect(screen.page.locator(".summary")).to_contain_text("About 5 in view")
+    await crowds.first.focus()
+    await screen.page.keyboard.press("Enter")
+    await expect(screen.page.get_by_role("list", name="Assets").get_by_role("button")).to_have_count(3)
+    await screen.page.get_by_role("searchbox").fill("van 1")
+    await screen.page.get_by_role("button", name="Van 1").click()
+    await expect(screen.page.locator(".label-selected")).to_have_text("Van 1")
 
 
 async def test_on_a_phone_everything_is_in_a_sheet_from_below(browser: Browser, screen: Screen, api: Api) -> None:
