@@ -1,4 +1,6 @@
-"""History while it is moved from the journal into pieces: complete at every look, and enough to start again from."""
+"""History while it is moved from the journal into pieces, and from there into sealed days: complete at every look, and
+enough to start again from.
+"""
 
 import asyncio
 import random
@@ -14,18 +16,21 @@ from tests.integration.link import cab
 from tests.integration.oracle import UNIT
 from tracker.app import Server
 from tracker.settings import Settings
-from tracker.store import filer
+from tracker.store import filer, sealer
 
 CABS, FIXES = 6, 200
 
 
 @pytest.fixture(autouse=True)
 def _filed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is filed as soon as it is looked at, and it is looked at without end."""
+    """Everything is filed as soon as it is looked at, and it is looked at without end; and so is it sealed."""
     defaults = filer.Filer.file_due.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "at_fixes", 1)
     monkeypatch.setattr(filer, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(sealer, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(sealer, "REST", 0.0)
+    monkeypatch.setattr(sealer, "OPEN_DAYS", 0)
 
 
 async def look_on(convoy: Convoy, api: Api) -> int:
@@ -61,7 +66,15 @@ async def test_a_track_is_whole_at_every_look_while_it_is_filed(
     await until(all_filed)
     await convoy.check()
     assert server.filer.stats.filed_fixes == CABS * FIXES
-    assert await connection.fetchval("SELECT sum(n) FROM piece") == CABS * FIXES
+
+    async def all_sealed() -> bool:
+        return bool(await connection.fetchval("SELECT sum(n) = $1 FROM sealed", CABS * FIXES))
+
+    await until(all_sealed)
+    await convoy.check()
+    await check_visits(api, list(convoy.walks))
+    assert await connection.fetchval("SELECT count(*) FROM piece") == 0
+    assert await connection.fetchval("SELECT count(*) FROM sealed") <= CABS * (FIXES // 96 + 1), "no crumbs"
 
 
 async def test_a_server_starts_again_from_what_is_filed_and_what_is_not(
