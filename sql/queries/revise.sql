@@ -7,8 +7,25 @@ SELECT batch, first_time, last_time FROM late WHERE asset = $1 AND batch <= $2 O
 -- name: checkpoint_before
 SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND time < $2 ORDER BY time DESC LIMIT 1
 
+-- name: checkpoint_floor
+-- The state that nothing before is judged again from.
+SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND floor
+
 -- name: checkpoint_from
 SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND time >= $2 ORDER BY time LIMIT 1
+
+-- name: thin_checkpoints
+-- Of the states that are older than eight days one stays for each asset and UTC day; at most 100,000 are looked at.
+WITH old AS (
+    SELECT c.asset, c.time, row_number() OVER (PARTITION BY c.asset, date_trunc('day', c.time, 'UTC') ORDER BY c.time) = 1
+               AND NOT EXISTS (SELECT FROM checkpoint d WHERE d.asset = c.asset AND d.lasting
+                               AND date_trunc('day', d.time, 'UTC') = date_trunc('day', c.time, 'UTC')
+                               AND d.time BETWEEN c.time - interval '1 day' AND c.time + interval '1 day') AS stays
+    FROM (SELECT asset, time FROM checkpoint WHERE NOT lasting AND time < now() - interval '8 days' ORDER BY time LIMIT 100000) AS c
+), kept AS (
+    UPDATE checkpoint c SET lasting = true FROM old o WHERE o.stays AND c.asset = o.asset AND c.time = o.time
+)
+DELETE FROM checkpoint c USING old o WHERE NOT o.stays AND c.asset = o.asset AND c.time = o.time
 
 -- name: turnings_of_asset
 SELECT geofence, batch, time, lon, lat, alt, speed, course, accuracy, stored

@@ -319,13 +319,16 @@ def turnings_of(arrival: Arrival, asset: int) -> list[Turning]:
 
 
 def folded(arrival: Arrival, cuts: Sequence[int]) -> tuple[list[Told], dict[tuple[int, reference.Key], int]]:
-    """What comes of the whole history of each asset, in stretches that are each begun from what the one before left."""
+    """What comes of the whole history of each asset, in stretches that are each begun from what the one before left:
+    what is equal in time and place counts as one, and is not cut.
+    """
     chronicle, told, doubts = chronicle_of(arrival), list[Told](), dict[tuple[int, reference.Key], int]()
     for asset in sorted({fix.asset for fix in arrival.fixes}):
         fixes = sorted((fix for fix in arrival.fixes if fix.asset == asset), key=lambda fix: fix.event_order)
         tags = [Tags(each.from_batch, each.tags) for each in arrival.tag_history if each.asset == asset]
         waiting, state = turnings_of(arrival, asset), AssetState()
-        edges = sorted({0, len(fixes), *(cut for cut in cuts if cut < len(fixes))})
+        edges = sorted({0, len(fixes), *(cut for cut in cuts if 0 < cut < len(fixes))})
+        edges = [edge for edge in edges if edge in (0, len(fixes)) or fixes[edge].key != fixes[edge - 1].key]
         for start, end in pairwise(edges):
             part = fixes[start:end]
             fold = Fold(chronicle, asset, tags)

@@ -57,8 +57,6 @@ fixes = st.lists(
     max_size=14,
 )
 
-since_made = fixes.map(lambda rows: [fix for fix in rows if fix.batch > 1])
-
 
 def fence_of(rule: Rule, version: int = 1, shape: object = SQUARE, quality: str = "trusted") -> Geofence:
     return Geofence(7, version, "yard", shape, quality, 2, rule=rule)  # type: ignore[arg-type]
@@ -97,7 +95,7 @@ def test_the_line_that_is_named_says_what_the_engine_says(rule: Rule, rows: list
 
 
 @slow
-@given(rules, since_made, st.sampled_from(["trusted", "all"]))
+@given(rules, fixes, st.sampled_from(["trusted", "all"]))
 def test_fixes_one_by_one_tell_what_they_tell_together(rule: Rule, rows: list[FixRow], quality: str) -> None:
     given_columns, batch = stored(rows)
     life = life_of(rule, quality)

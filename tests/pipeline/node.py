@@ -36,16 +36,29 @@ class Node:
     """A writer and its filer."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.database = Slow(url)
+        self.writer = self._new_writer()
+        self.filer = Filer(url, lambda: self.writer.committed, self._forget_filed)
+
+    def _forget_filed(self, batch: int) -> None:
+        self.writer.lanes.forget_filed(batch)
+
+    def _new_writer(self) -> Writer:
         fleet = Fleet()
-        self.writer = Writer(Journal(url), fleet, Intake(), Lanes(), Publisher(Latest(fleet), Feed()))
-        self.filer = Filer(url, lambda: self.writer.committed, self.writer.lanes.forget_filed)
+        return Writer(Journal(self.url), fleet, Intake(), Lanes(), Publisher(Latest(fleet), Feed()))
 
     async def start(self) -> None:
         await self.database.open()
         await self.writer.start()
         await self.filer._open()
         await self.filer._keep_house()
+
+    async def restart(self) -> None:
+        """A writer that knows nothing; pool and filer remember nothing, and stay."""
+        await self.writer.stop()
+        self.writer = self._new_writer()
+        await self.writer.start()
 
     async def stop(self) -> None:
         await self.filer.stop()

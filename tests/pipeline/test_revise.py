@@ -16,12 +16,19 @@ from tests.domain.engine import is_close_call, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Version
 from tests.domain.test_reference import SURE_M, rows
 from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, worlds
-from tests.pipeline.history import ASSETS, POOR, STANDBY, History, Moved, Race, Step
+from tests.pipeline.history import ASSETS, POOR, STANDBY, Chore, History, Moved, Race, Step
 from tests.pipeline.world import Socket
 from tracker.domain.shape import polygon
-from tracker.pipeline import findings, revise
 from tracker.pipeline.fences import Draft, create
 
+SMALL = {
+    "tracker.pipeline.findings.CHECKPOINT_EVERY": 3,
+    "tracker.pipeline.review.CHECKPOINT_EVERY": 3,
+    "tracker.pipeline.review.WINDOW_FIXES": 4,
+    "tracker.pipeline.review.MAX_FOUND": 3,
+    "tracker.pipeline.revise.EVERY_S": 0.0,
+    "tracker.pipeline.revise.MOVED_S": 0.0,
+}
 SQUARE = polygon([[box(0, 0, 4, 4)]])
 BUS = frozenset(["bus"])
 
@@ -29,10 +36,8 @@ BUS = frozenset(["bus"])
 @pytest.fixture
 async def history(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[History]:
     """States are kept every few fixes and read a few at a time, so that small worlds have all that large ones have."""
-    monkeypatch.setattr(findings, "CHECKPOINT_EVERY", 3)
-    monkeypatch.setattr(revise, "CHECKPOINT_EVERY", 3)
-    monkeypatch.setattr(revise, "WINDOW_FIXES", 4)
-    monkeypatch.setattr(revise, "EVERY_S", 0.0)
+    for name, value in SMALL.items():
+        monkeypatch.setattr(name, value)
     made = History(database)
     await made.prepare()
     yield made
@@ -175,19 +180,27 @@ STORIES: dict[str, list[Step]] = {
 }
 
 
-@pytest.mark.parametrize("steps", STORIES.values(), ids=STORIES)
-@pytest.mark.parametrize("chore", [None, "revise", "file", "restart"])
-async def test_a_story_ends_as_it_happened(history: History, steps: list[Step], chore: str | None) -> None:
-    """Also with a chore after every step."""
-    after = [] if chore is None else [chore]
-    await history.live([each for step in steps for each in (step, *after)])  # type: ignore[misc]
-    assert await history.faults() == []
+CHORES: dict[str, tuple[Chore, ...]] = {
+    "as it is": (),
+    "always judged": ("revise",),
+    "filed, and restarted": ("file", "restart"),
+}
+
+
+@pytest.mark.parametrize("chores", CHORES.values(), ids=CHORES)
+async def test_stories_end_as_it_happened(history: History, chores: tuple[Chore, ...]) -> None:
+    """Also with chores after every step."""
+    found: dict[str, list[str]] = {}
+    for name, steps in STORIES.items():
+        await history.live([each for step in steps for each in (step, *chores)])
+        found[name] = await history.faults()
+    assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 async def test_what_is_moved_waits_to_be_corrected(history: History) -> None:
     """The filer knows what was trusted when it began; what it writes must not be older than a correction."""
-    steps = [fence(), batch(at(100, -2), at(170, 0, 6)), "revise", batch(at(90, 1, 5), at(100, 1, 5))]
-    await history.live(steps, at_end=Moved())  # type: ignore[arg-type]
+    steps: list[Step] = [fence(), batch(at(100, -2), at(170, 0, 6)), "revise", batch(at(90, 1, 5), at(100, 1, 5))]
+    await history.live(steps, at_end=Moved())
     assert history.reviser.waiting == 1
     await history.revise()
     assert await history.faults() == []
@@ -208,6 +221,16 @@ def positions(fixes: Sequence[FixRow]) -> bytes:
     return json.dumps({"type": "fixes", "fixes": said}).encode()
 
 
+@pytest.fixture
+def larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For histories of hundreds of fixes."""
+    for name in ("findings", "review"):
+        monkeypatch.setattr(f"tracker.pipeline.{name}.CHECKPOINT_EVERY", 40)
+    monkeypatch.setattr("tracker.pipeline.review.WINDOW_FIXES", 100)
+    monkeypatch.setattr("tracker.pipeline.review.MAX_FOUND", 50)
+
+
+@pytest.mark.usefixtures("history", "larger")
 @pytest.mark.parametrize("order", ["sorted", "shuffled and doubled", "reversed"])
 async def test_cabs_are_told_of_alike_in_any_order(history: History, test_data: Path, order: str) -> None:
     """The first fixes of two cabs, against answers that neither this program nor GEOS had part in."""

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import shapely
@@ -12,6 +13,9 @@ from tracker.domain.geofence import Geofence, Version
 from tracker.domain.index import FenceIndex
 from tracker.domain.presence import AssetState, Entry, SightState
 from tracker.domain.shape import boxes
+
+INDEXES_KEPT: Final = 64  # by `at`: where versions alternate from fix to fix, each would be built again for every fix
+LARGEST_KEPT: Final = 1_000  # geofences in one of them
 
 
 class Chronicle:
@@ -25,6 +29,7 @@ class Chronicle:
         self._earlier: tuple[shapely.STRtree | None, list[int]] | None = None
         self._absences: set[int] = set()  # geofences of which an earlier version noticed absence
         self._made: list[int] | None = None
+        self._kept: dict[tuple[int, ...], FenceIndex] = {}
         for version in versions:
             self._versions.setdefault(version.fence.id, []).append(version)
         for mine in self._versions.values():
@@ -127,8 +132,16 @@ class Chronicle:
 
     def at(self, fence_ids: Iterable[int], batch: int) -> FenceIndex:
         """An index of those of these geofences that judge what is stored in a batch."""
-        found = (self.version(number, batch) for number in fence_ids)
-        return FenceIndex((fence for fence in found if fence is not None), partial=True)
+        found = [each for each in (self.version(number, batch) for number in fence_ids) if each is not None]
+        key = tuple(map(id, found))  # an index that is kept keeps its geofences, so that no other has their identity
+        index = self._kept.get(key)
+        if index is None:
+            index = FenceIndex(found, partial=True)
+            if len(self._kept) >= INDEXES_KEPT:
+                self._kept.clear()
+            if len(found) <= LARGEST_KEPT:
+                self._kept[key] = index
+        return index
 
     def near(self, lon: Floats, lat: Floats) -> set[int]:
         """The geofences of which some version may hold one of the places, or be touched by a chord between two of them.

@@ -6,7 +6,7 @@ is cut where that changes, where a change of a geofence has its place, and where
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from tracker.domain.crossing import Emission, Matches, Steps, steps_after
 from tracker.domain.fix import MAX_SPEED_MPS
 from tracker.domain.geofence import Geofence
 from tracker.domain.judge import equal_to_previous, judge, see, with_doubts
-from tracker.domain.presence import AssetState, Crossed, LastFix, Newest, Presence, Sight
+from tracker.domain.presence import NEVER, AssetState, Crossed, LastFix, Newest, Presence, Sight
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
 
 _IT: Final = 0  # the number of the only asset in a presence of its own
@@ -64,6 +64,12 @@ class _Told(NamedTuple):
     fact: Fact
 
 
+class _Before(NamedTuple):
+    """The fix before the newest; None: there was none."""
+
+    fix: LastFix | None
+
+
 @dataclass(slots=True)
 class _Group:
     """Geofences that see the same fixes of a stretch: (n,) masks as _seen_by has them."""
@@ -98,9 +104,17 @@ class Fold:
     max_speed_mps: float = MAX_SPEED_MPS
     facts: list[Fact] = field(default_factory=list)
     _presence: Presence = field(default_factory=Presence)
+    _before: list[_Before | None] = field(default_factory=lambda: [None, None])  # of each sight; None: not known
 
     def begin(self, state: AssetState) -> None:
-        """Go on from here. What it says of geofences that are no longer there is dropped."""
+        """Go on from here. What it says of geofences that are no longer there is dropped. Fixes equal in time and place
+        to the newest have no fix before them but that.
+        """
+        known = [_Before(None) if sight.newest is None else None for sight in (state.trusted, state.every)]
+        self._put(state)
+        self._before = known
+
+    def _put(self, state: AssetState) -> None:
         self._presence = Presence()
         self._presence.put(_IT, self.chronicle.known(state))
 
@@ -116,15 +130,15 @@ class Fold:
             batch: (n,) where each is stored.
             turnings: those with a place from the last judged fix to the last of these, in order.
         """
-        self.begin(self.state)  # geofences may have changed since the last stretch
+        self._put(self.state)  # geofences may have changed since the last stretch
         columns = columns.as_asset(_IT)
         doubt = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
         found: list[_Told] = []
         for group in self._groups(self.relevant(columns), batch, trusted, turnings):
             found += self._judge(group, columns, batch, trusted)
-        for sight, rows in zip(self._presence.sights, (np.flatnonzero(trusted), np.arange(len(columns))), strict=True):
-            _move_on(sight, columns, batch, rows)
+        for i, rows in enumerate((np.flatnonzero(trusted), np.arange(len(columns)))):
+            self._before[i] = _move_on(self._presence.sights[i], columns, batch, rows) or self._before[i]
         self.facts += [each.fact for each in sorted(found, key=lambda each: each.place)]
         return doubt
 
@@ -223,9 +237,9 @@ class Fold:
         changes = sorted({*self.chronicle.changed_at(group.fences), *(each.from_batch for each in self.tags)})
         epoch = np.searchsorted(changes, batch[rows], side="right")
         trails = [
-            _Trail(columns, batch, mine, sight.newest)
-            for mine, sight in zip(
-                (np.flatnonzero(trusted), np.arange(len(columns))), self._presence.sights, strict=True
+            _Trail(columns, batch, mine, sight.newest, before)
+            for mine, sight, before in zip(
+                (np.flatnonzero(trusted), np.arange(len(columns))), self._presence.sights, self._before, strict=True
             )
         ]
         found: list[_Told] = []
@@ -289,7 +303,8 @@ class Fold:
 
     def live(self, columns: Columns, batch: int) -> NDArray[np.int16]:
         """Judge what came in one batch as it was judged then: what is late decides nothing. Returns the doubts."""
-        self.begin(self.state)
+        self._put(self.state)
+        self._before = [None, None]
         columns = columns.as_asset(_IT)
         index = self.chronicle.at(self.relevant(columns), batch)
         found = judge(
@@ -329,14 +344,15 @@ class Fold:
 
 
 class _Trail:
-    """The fixes of a stretch in one quality, as the ones before others. newest: before the stretch."""
+    """The fixes of a stretch in one quality, as the ones before others. newest, before: those before the stretch."""
 
-    def __init__(self, columns: Columns, batch: Ints, rows: Ints, newest: Newest) -> None:
-        self._columns, self._batch, self._newest = columns, batch, newest
+    def __init__(self, columns: Columns, batch: Ints, rows: Ints, newest: Newest, before: _Before | None) -> None:
+        self._columns, self._batch, self._newest, self._before = columns, batch, newest, before
         self._places = np.cumsum(~equal_to_previous(columns, np.arange(len(columns))))  # equal ones share a number
         first = ~equal_to_previous(columns, rows)
         first &= newest.precedes(columns.asset[rows], *_place(columns, rows))  # a repeat of it is no other
         self._rows, self._first, self._highest = rows, rows[first], np.maximum.accumulate(batch[rows])
+        self._keys: list[FullKey] | None = None
 
     def steps(self, rows: Ints) -> Steps:
         """Some of the rows."""
@@ -346,15 +362,32 @@ class _Trail:
         seen = np.searchsorted(self._places[self._rows], place) - 1
         highest = np.where(seen < 0, -1, np.append(self._highest, -1)[seen])
         seen_before = np.maximum(highest, self._newest.seen[_IT])
-        return steps_after(self._columns, rows, self._newest, self._batch, previous, seen_before)
+        steps = steps_after(self._columns, rows, self._newest, self._batch, previous, seen_before)
+        if self._before is not None and self._repeats_newest(int(rows[0])):
+            _go_behind(steps, self._before.fix)
+        return steps
+
+    def _repeats_newest(self, row: int) -> bool:
+        columns, newest = self._columns, self._newest
+        place = int(columns.time_ms[row]), int(columns.lon[row]), int(columns.lat[row])
+        return place == (int(newest.time_ms[_IT]), int(newest.lon[_IT]), int(newest.lat[_IT]))
 
     def last(self, key: FullKey) -> LastFix | None:
         """The newest fix up to a place, of those equal in time and place the first; None: it was before the stretch."""
-        before = bisect_right(keys_of(self._columns.take(self._first), self._batch[self._first]), key)
+        if self._keys is None:
+            self._keys = keys_of(self._columns.take(self._first), self._batch[self._first])
+        before = bisect_right(self._keys, key)
         if not before:
             return None
-        row = self._first[before - 1 : before]
-        return LastFix(*keys_of(self._columns.take(row), self._batch[row])[0], seen=int(self._batch[row[0]]))
+        return LastFix(*self._keys[before - 1], seen=self._keys[before - 1][-1])
+
+
+def _go_behind(steps: Steps, fix: LastFix | None) -> None:
+    """The first step repeats the newest fix in time and place: the fix before both is the one before it."""
+    steps.seen_before[0] = -1 if fix is None else fix.seen
+    for name in ("time_ms", "lon", "lat", "alt", "accuracy", "batch"):
+        none = {"time_ms": NEVER, "batch": -1}.get(name, 0)
+        getattr(steps, f"prev_{name}")[0] = none if fix is None else getattr(fix, name)
 
 
 def _place(columns: Columns, rows: Ints) -> tuple[Ints, Ints, Ints]:
@@ -376,16 +409,23 @@ def _cuts(
     return sorted(ends.items())
 
 
-def _move_on(sight: Sight, columns: Columns, batch: Ints, rows: Ints) -> None:
-    """Make the last of the rows, the first of those equal to it in time and place, the newest."""
+def _move_on(sight: Sight, columns: Columns, batch: Ints, rows: Ints) -> _Before | None:
+    """Make the last of the rows, the first of those equal to it in time and place, the newest; returns the one before
+    it, None if it is no other than before.
+    """
     if not len(rows):
-        return
-    sight.newest.seen[_IT] = max(int(sight.newest.seen[_IT]), int(batch[rows].max()))
-    last = np.flatnonzero(~equal_to_previous(columns, rows))[-1]
-    row = rows[last : last + 1]
-    if sight.newest.precedes(columns.asset[row], *_place(columns, row))[0]:
-        key = keys_of(columns.take(row), batch[row])[0]
-        sight.newest.put(_IT, LastFix(*key, seen=int(sight.newest.seen[_IT])))
+        return None
+    known, seen = sight.newest.get(_IT), int(sight.newest.seen[_IT])
+    fresh = sight.newest.precedes(columns.asset[rows], *_place(columns, rows))
+    sight.newest.seen[_IT] = max(seen, int(batch[rows].max()))
+    firsts = np.flatnonzero(fresh & ~equal_to_previous(columns, rows))
+    if not len(firsts):
+        return None
+    keys = keys_of(columns.take(rows[firsts[-2:]]), batch[rows[firsts[-2:]]])
+    sight.newest.put(_IT, LastFix(*keys[-1], seen=int(sight.newest.seen[_IT])))
+    if len(firsts) > 1:
+        return _Before(LastFix(*keys[0], seen=max(seen, int(batch[rows[: firsts[-1]]].max()))))
+    return _Before(None if known is None else replace(known, seen=max([seen, *batch[rows[: firsts[-1]]].tolist()])))
 
 
 def _told(columns: Columns, row: int, fence: Geofence, each: Emission) -> _Told:

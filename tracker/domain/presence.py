@@ -226,7 +226,7 @@ class Presence:
         self.every = Sight()
         self.suspects: dict[int, Suspect] = {}
         self.doubted: dict[int, Doubted] = {}
-        self.uncounted: NDArray[np.int32] = np.zeros(1, np.int32)  # fixes of each asset since its last checkpoint
+        self.uncounted: NDArray[np.int32] = np.full(1, -1, np.int32)  # fixes since the last checkpoint; -1: not known
 
     @property
     def sights(self) -> tuple[Sight, Sight]:
@@ -241,7 +241,7 @@ class Presence:
             sight.newest.reserve(largest_asset)
         more = len(self.trusted.newest.time_ms) - len(self.uncounted)
         if more > 0:
-            self.uncounted = np.concatenate([self.uncounted, np.zeros(more, np.int32)])
+            self.uncounted = np.concatenate([self.uncounted, np.full(more, -1, np.int32)])
 
     def apply(self, judgement: "Judgement") -> None:
         """Make the outcome of a batch current."""

@@ -4,10 +4,10 @@ Pure. Transitions are compared geofence by geofence, in the order of the asset's
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tracker.domain.fold import Fact
 from tracker.domain.presence import ENTER, EXIT, Crossed
@@ -43,6 +43,94 @@ class Outcome:
 
     fact: Fact
     old: Standing | None
+
+
+_Told = TypeVar("_Told", Standing, Fact)
+
+
+class Comparison(NamedTuple):
+    """What is to be compared now, and what is left for later, in the order of the fixes. entered: of the geofences that
+    the asset was inside of where it begins, since when; left_entered: where what is left begins.
+    """
+
+    old: Sequence[Standing]
+    new: Sequence[Fact]
+    entered: Mapping[int, int | None]
+    left_old: Sequence[Standing]
+    left_new: Sequence[Fact]
+    left_entered: Mapping[int, int | None]
+
+
+def settled(
+    old: Sequence[Standing], new: Sequence[Fact], entered: Mapping[int, int | None], *, complete: bool
+) -> Comparison:
+    """As much as can be told of a stretch that was judged only so far: of each geofence up to where what stands and
+    what should stand are last inside since the same fix, or both outside. Visits can be mended there, and only there.
+
+    Args:
+        complete: all was judged, so that they agree at its end.
+    """
+    if complete:
+        return Comparison(old, new, entered, (), (), {})
+    standing = _by_fence([(each.fence, each.kind, each) for each in old])
+    found = _by_fence([(each.fence.id, each.kind, each) for each in new])
+    left_entered: dict[int, int | None] = {}
+    left = set[int]()  # by identity
+    for fence in standing.keys() | found.keys():
+        turned, turns = standing[fence], found[fence]
+        so_many, as_many, since_ms = _agreement(turned, turns, entered.get(fence))
+        if (so_many, as_many) != (len(turned), len(turns)):
+            left_entered[fence] = since_ms
+            left.update(map(id, (*turned[so_many:], *turns[as_many:])))
+    return Comparison(
+        [each for each in old if id(each) not in left],
+        [each for each in new if id(each) not in left],
+        entered,
+        [each for each in old if id(each) in left],
+        [each for each in new if id(each) in left],
+        left_entered,
+    )
+
+
+def _by_fence(told: Sequence[tuple[int, int, _Told]]) -> defaultdict[int, list[_Told]]:
+    """Of (geofence, kind, told): the enters and exits."""
+    found = defaultdict[int, list[_Told]](list)
+    for fence, kind, each in told:
+        if kind in {ENTER, EXIT}:
+            found[fence].append(each)
+    return found
+
+
+_Since = tuple[int, ...] | None  # the fix since which an asset is inside; None: it is outside
+
+
+def _agreement(old: Sequence[Standing], new: Sequence[Fact], entered_ms: int | None) -> tuple[int, int, int | None]:
+    """How many of the turns of one geofence lead to the last place at which both sides are the same, and since when the
+    asset is inside there.
+    """
+    stood: _Since = None if entered_ms is None else (entered_ms,)
+    stands, so_many, as_many, best = stood, 0, 0, (0, 0, entered_ms)
+    while so_many < len(old) or as_many < len(new):
+        heads = [(each.time_ms, each.lon, each.lat) for each in old[so_many : so_many + 1]]
+        heads += [(each.time_ms, each.lon, each.lat) for each in new[as_many : as_many + 1]]
+        here = min(heads)
+        stood, so_many = _turned_at(old, so_many, here, stood)
+        stands, as_many = _turned_at(new, as_many, here, stands)
+        if stood == stands:
+            best = so_many, as_many, None if stood is None else stood[0]
+    return best
+
+
+def _turned_at(
+    told: Sequence[Standing] | Sequence[Fact], start: int, here: tuple[int, ...], side: _Since
+) -> tuple[_Since, int]:
+    """The side after all turns at a place, which come in no order."""
+    end = start
+    while end < len(told) and (told[end].time_ms, told[end].lon, told[end].lat) == here:
+        end += 1
+    inside = (side is not None) != bool((end - start) % 2)
+    entered = any(each.kind == ENTER for each in told[start:end])
+    return (None if not inside else here if entered else side), end
 
 
 def compare(old: Iterable[Standing], new: Iterable[Fact]) -> tuple[list[Difference], list[Outcome]]:

@@ -10,6 +10,7 @@ from tracker.store.journal import Findings
 from tracker.store.states import standing_of, state_to_json
 
 CHECKPOINT_EVERY: Final = 1_000  # fixes of an asset: so many are judged again for one that is late
+_GOLDEN: Final = 40_503  # spreads neighbouring numbers
 
 
 def findings(judgement: Judgement, columns: Columns, presence: Presence) -> Findings:
@@ -21,7 +22,7 @@ def findings(judgement: Judgement, columns: Columns, presence: Presence) -> Find
             for asset, (first_ms, last_ms) in judgement.late.items()
         ],
         [{"asset": asset, "state": standing_of(presence.get(asset))} for asset in sorted(judgement.disturbed())],
-        _checkpoints(columns, presence),
+        _checkpoints(columns, presence, judgement.batch),
     )
 
 
@@ -38,11 +39,16 @@ def _doubts(judgement: Judgement, columns: Columns) -> list[dict[str, int]]:
     ]
 
 
-def _checkpoints(columns: Columns, presence: Presence) -> list[dict[str, Any]]:
+def _checkpoints(columns: Columns, presence: Presence, batch: int) -> list[dict[str, Any]]:
+    """After a start nobody knows how long ago the last one was: counting begins anywhere, so that one in a thousand
+    fixes has one however often the server is restarted.
+    """
     asset, fixes = np.unique(columns.asset, return_counts=True)
-    presence.uncounted[asset] += fixes.astype(np.int32)
-    due = asset[presence.uncounted[asset] >= CHECKPOINT_EVERY]
-    presence.uncounted[due] = 0
+    count = presence.uncounted[asset].astype(np.int64)
+    anywhere = (asset.astype(np.int64) * _GOLDEN + batch * _GOLDEN**2) % (1 << 31) % CHECKPOINT_EVERY
+    count = np.where(count < 0, anywhere, count) + fixes
+    due = asset[count >= CHECKPOINT_EVERY]
+    presence.uncounted[asset] = np.where(count >= CHECKPOINT_EVERY, 0, count)
     return [checkpoint(presence, number) for number in due.tolist()]
 
 

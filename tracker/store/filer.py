@@ -127,7 +127,7 @@ class Filer:
 
     async def _keep_house(self) -> None:
         with translated():
-            for job in ("make_piece_days", "prune_rejects", "prune_access"):
+            for job in ("make_piece_days", "prune_rejects", "prune_access", "thin_checkpoints"):
                 await self._ready().execute(sql(job))
         self._house_kept_at = time.monotonic()
 

@@ -46,6 +46,12 @@ async def checkpoint_before(connection: Connection, asset: int, time_ms: int) ->
         return _checkpoint(await connection.fetchrow(sql("checkpoint_before"), asset, to_datetime(time_ms)))
 
 
+async def floor(connection: Connection, asset: int) -> Checkpoint | None:
+    """The state that nothing before is judged again from; None: everything is."""
+    with translated():
+        return _checkpoint(await connection.fetchrow(sql("checkpoint_floor"), asset))
+
+
 async def checkpoint_from(connection: Connection, asset: int, time_ms: int) -> Checkpoint | None:
     """The first one at or after an instant."""
     with translated():
