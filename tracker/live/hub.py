@@ -19,6 +19,7 @@ from tracker.live.latest import Latest
 from tracker.live.places import UNKNOWN_GROUND, Ground, Places, distinct
 
 TICK_S: Final = 0.05  # viewers look at most this often, whatever their max_hz
+AT_ONCE: Final = 64  # viewers who look in one turn of the loop
 SURVEY_S: Final = 1.0  # between two surveys of where everybody stands
 EVERYBODY: Final[frozenset[str]] = frozenset()  # a filter of no tags
 SURVEY_SHARE: Final = 20  # a survey takes at most one part in so many of the time
@@ -82,22 +83,26 @@ class Hub:
             if not later:
                 await self._touched.wait()
             self._touched.clear()
-            later = self._wake_due(clock())
+            due, later = self._due(clock())
+            for first in range(0, len(due), AT_ONCE):
+                for sleeper in due[first : first + AT_ONCE]:
+                    sleeper.wake.set()
+                await asyncio.sleep(0)  # they look, and then others have a turn: a device waits for its ack
+            if self._sleepers and self._ground.as_of < self.latest.now:
+                self._survey_if_due(clock())
             await asyncio.sleep(TICK_S)
 
-    def _wake_due(self, now: float) -> bool:
-        """Returns whether somebody has something to see later."""
-        later = False
+    def _due(self, now: float) -> tuple[list[Sleeper], bool]:
+        """Who has something to see now, and whether somebody has later."""
+        due, later = [], False
         for sleeper in self._sleepers:
             if sleeper.event is not None and sleeper.event < self.feed.last_id:
-                sleeper.wake.set()
+                due.append(sleeper)
             elif sleeper.seen < self.latest.now:
-                if sleeper.due <= now:
-                    sleeper.wake.set()
                 later = True
-        if self._sleepers and self._ground.as_of < self.latest.now:
-            self._survey_if_due(now)
-        return later
+                if sleeper.due <= now:
+                    due.append(sleeper)
+        return due, later
 
     # Looking
 
