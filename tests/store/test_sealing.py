@@ -71,7 +71,7 @@ def packed_rows(parts: Sequence[dict[str, list[int]]]) -> tuple[list[tuple[int, 
     return pack(whole, sizes), sizes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(parts=st.lists(columns(), min_size=1, max_size=4))
 def test_every_value_comes_back_whatever_it_is(parts: list[dict[str, list[int]]]) -> None:
     packed, sizes = packed_rows(parts)
@@ -157,7 +157,7 @@ async def tell(store: SealedStore, story: Sequence[Commit | Filing | Seal]) -> N
             await store.tell([step])
 
 
-@settings(store_settings, max_examples=40)
+@settings(store_settings, max_examples=30)
 @given(story=stories, look=times)
 async def test_sealing_changes_nothing_that_can_be_seen(
     store: SealedStore, story: list[Commit | Filing | Seal], look: int
