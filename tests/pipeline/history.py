@@ -161,6 +161,7 @@ class History:
             self.node = Node(self.url)
             await self.node.start()
         else:
+            await self.give_up()
             await self.node.restart()
         self.writer = self.node.writer
         self.reviser = Reviser(self.node.database, self.writer)
@@ -169,8 +170,16 @@ class History:
             socket = self.sockets[device] = Socket()
             await self.node.open(socket, f"s{device}", device)
 
+    async def give_up(self) -> None:
+        """As a reviser does when it is stopped."""
+        under_way = list(self.reviser._beside.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
     async def stop(self) -> None:
         if self.node is not None:
+            await self.give_up()
             await self.node.stop()
         self.node = None
 
