@@ -1,5 +1,5 @@
 // Assets that stand on top of each other at this zoom become one bubble with their number. Pure: places in, groups out.
-// The server sends clusters when there are very many; this is for the few dozen that would hide one another.
+// The server sends clusters when there are very many; this is for those that would hide one another.
 
 import type { Point } from '../lib/mercator';
 import { type Camera, project } from './camera';
@@ -21,7 +21,7 @@ export interface Group {
   south: number;
 }
 
-const REACH_PX = 30;
+const REACH_PX = 40;
 const LEAST = 3;
 /** Nearer than this, standing close is what there is to see. */
 export const GROUPED_BELOW_SCALE = 512 * 2 ** 12.5;
