@@ -1,5 +1,6 @@
-"""The progress of a benchmark on a terminal: one line for each, with what it does now."""
+"""The progress of a benchmark: on a terminal a line for each, with what it does now; elsewhere a line for each step."""
 
+import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,11 +23,14 @@ class BenchBar:
             console=console,
             refresh_per_second=_LOOKS_PER_S,
         )
+        self._console = console
+        self._began_s = time.monotonic()
         self._task: TaskID | None = None
-        self._step = ""
+        self._step = self._name = ""
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -36,6 +40,7 @@ class BenchBar:
 
     def begin(self, name: str) -> None:
         """The next benchmark."""
+        self._name = name
         self._task = self._bar.add_task(f"{name:<8}", total=None, facts="starting a server")
 
     def steps(self, count: int) -> None:
@@ -47,6 +52,9 @@ class BenchBar:
             self._bar.advance(self._task)
         self._step = what
         self._update(facts=what)
+        if not self._console.is_terminal:
+            passed_s = time.monotonic() - self._began_s
+            self._console.print(f"{passed_s:5.0f} s  {self._name}: {what}", highlight=False, markup=False)
 
     def at(self, facts: str) -> None:
         """How far the step is."""

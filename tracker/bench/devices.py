@@ -44,6 +44,7 @@ class Fleet:
     encoding: frames.Encoding
     first_ms: int = 0  # the time of the first fix
     step_ms: int = 1000  # between two fixes of a device
+    alike: bool = False  # all send the same: for who does not look at it
     stamped: bool = False  # the last digits of places tell the time: for who sees them on a map
 
 
@@ -80,13 +81,16 @@ class Devices:
         return len(self._devices)
 
     def _open_some(self, fleet: Fleet, at: int, tokens: Sequence[str]) -> None:
-        courses = world.courses(fleet.first + at, len(tokens), fleet.fixes_per_frame)
+        courses = world.courses(fleet.first + at, 1 if fleet.alike else len(tokens), fleet.fixes_per_frame)
         opening = [websocket.ask(fleet.address, fleet.path, token) for token in tokens]
+        rounds = [
+            frames.round_of(courses, place, fleet.fixes_per_frame, fleet.encoding, stamped=fleet.stamped)
+            for place in range(len(courses.lon))
+        ]
         new = []
         for place, each in enumerate(opening):
             rest = websocket.opened(each)
-            rounds = frames.round_of(courses, place, fleet.fixes_per_frame, fleet.encoding, stamped=fleet.stamped)
-            device = _Device(each, rounds, 0, fleet.first_ms)
+            device = _Device(each, rounds[place % len(rounds)], 0, fleet.first_ms)
             self._selector.register(each, selectors.EVENT_READ, device)
             self._devices.append(device)
             new.append(device)

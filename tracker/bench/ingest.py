@@ -52,6 +52,7 @@ async def _measure(stand: Stand, load: Load, tokens: Sequence[str], limit: Bare,
     ours: list[Acked] = []
     theirs: list[Acked] = []
     cpu: list[tuple[float, float, int]] = []
+    events = -(await stand.target.metrics())["tracker_last_event_id"]
     async with stand.beside(limit.address, load, len(tokens)) as beside, stand.devices(tokens, load) as devices:
         for number in range(1, plan.rounds + 1):
             bar.step(f"{load.name}: round {number}")
@@ -61,12 +62,15 @@ async def _measure(stand: Stand, load: Load, tokens: Sequence[str], limit: Bare,
             cpu.append((after[0] - before[0], after[1] - before[1], ours[-1].fixes))
             bar.step(f"{load.name}: limit {number}")
             theirs.append(await beside.closed(plan.seconds, plan.in_flight))
+    events += (await stand.target.metrics())["tracker_last_event_id"]
     bare_rate = float(np.median([each.fixes_per_s for each in theirs]))
     section.figures.append(
         Figure(f"{load.name}: durable", [each.fixes_per_s for each in ours], "fixes/s", "more",
                plan.goal(GOALS.get(load)), bare_rate, "a server that only acks")
     )  # fmt: skip
     section.figures += cpu_figures(load, cpu)
+    share = events / sum(each.fixes for each in ours)
+    section.notes.append(f"{load.name}: {share:.1%} of the fixes caused an event.")
     _warn(section, load, ours, theirs)
 
 

@@ -16,7 +16,7 @@ TOWNS: Final = 50
 IN_TOWN: Final = 0.7
 TOWN_M: Final = 8_000.0
 SPEED_MPS: Final = 15.0
-COURSE_FIXES: Final = 320  # at least; then it goes round again, so that a device never jumps
+COURSE_FIXES: Final = 64  # at least; then it goes round again, so that a device never jumps
 METRES_PER_DEGREE: Final = 111_320.0
 
 _SEED: Final = 7
