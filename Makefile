@@ -14,7 +14,7 @@ POSTGIS := $(wildcard \
   /Applications/Postgres.app/Contents/Versions/*/share/postgresql/extension/postgis.control)
 BROWSER := $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome /Applications/Chromium.app)
 
-.PHONY: help setup demo test lint format types web lock machine
+.PHONY: help setup demo test mutants lint format types web lock machine
 
 help:  ## print this list
 	@awk -F':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ test: setup lint types  ## set up, then run every test
 	  cd web && PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" test --silent
 	@echo "Testing the server …"
 	@$(BIN)/pytest --numprocesses=2 --dist=worksteal $(ARGS)
+
+mutants: $(VENV)/.project  ## break the engine's comparisons one by one: the tests must notice each
+	@$(BIN)/python tests/mutants.py
 
 setup: machine $(VENV)/.project web  ## install what is missing, and nothing when nothing is
 

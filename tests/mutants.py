@@ -87,12 +87,15 @@ MUTANTS: Final = (
     # Shapes
     Mutant("edge.py", "(np.maximum(y0, y1) < self._south[run])", "(np.maximum(y0, y1) <= self._south[run])",
            "a chord along an edge touches nothing", SHAPES),
-    Mutant("edge.py", "(low <= 1 + near) & (high >= -near)", "(low <= 1 + near) & (high >= 1)",
-           "a chord that lies on an edge touches nothing", SHAPES),
+    Mutant("edge.py", "(np.minimum(x0, x1) > self._east[run])", "(np.minimum(x0, x1) >= self._east[run])",
+           "a chord along an eastern edge touches nothing", SHAPES),
     Mutant("edge.py", "beyond <= 180", "beyond <= 0", "the edge is not seen over the antimeridian", SHAPES),
     Mutant("chord.py", "np.where(span > 180,", "np.where(span >= 180,", "half a turn goes west", SHAPES),
     Mutant("chord.py", "np.where(gap_near > gap_far, near, low)", "np.where(gap_near < gap_far, near, low)",
            "the nearest place of a chord is sought elsewhere", SHAPES),
+    Mutant("index.py", "== tree.versions[place]", ">= tree.versions[place]", "an old version goes on judging", JUDGING),
+    Mutant("index.py", "over = east - west > 180", "over = east - west > 360",
+           "a chord over the antimeridian crosses the rest of the world", JUDGING),
     Mutant("geofence.py", "return asset in self.ids or not self.tags.isdisjoint(tags)",
            "return asset in self.ids and not self.tags.isdisjoint(tags)", "ids and tags must both fit", JUDGING),
     # Judging again
@@ -128,8 +131,8 @@ MUTANTS: Final = (
            "time_ms[lasts] - self._fixes.time_ms[firsts] > self._rule", "a stop of just min_stop_s is none", MOTION),
     Mutant("motion/trips.py", "np.diff(self._fixes.time_ms) <= self._rule", "np.diff(self._fixes.time_ms) < self._rule",
            "max_gap_s itself cuts a trip", MOTION),
-    Mutant("motion/survey.py", "run.reach_m >= self._rule", "run.reach_m > self._rule",
-           "a trip just as far as a stop is wide is none", MOTION),
+    Mutant("motion/survey.py", "prepend=before_ms) > LONGEST", "prepend=before_ms) >= LONGEST",
+           "the longest silence that is looked across is not", MOTION),
     Mutant("motion/state.py", "evidence.age_s > rule.max_gap_s", "evidence.age_s >= rule.max_gap_s",
            "just max_gap_s is silence", MOTION),
     Mutant("reachability.py", "np.where(now_ms < silent_at", "np.where(now_ms <= silent_at",
@@ -217,8 +220,7 @@ def main() -> int:
     check_list()
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="tracker-mutants-") as folder:
-        copies = Copies(Path(folder))
-        every = tuple(sorted({name for mutant in MUTANTS for name in mutant.tests}))
+        copies, every = Copies(Path(folder)), tuple(sorted({name for mutant in MUTANTS for name in mutant.tests}))
         print(f"{len(MUTANTS)} mutations. First without any …", flush=True)
         with copies.one() as copy:
             failed = failing_test(copy, every)

@@ -83,6 +83,9 @@ def test_a_chord_is_no_longer_than_its_bound(a: globe.Place, b: globe.Place) -> 
         (SQUARE, (5, 2, 4, 2), 1.0),  # ends on it
         (SQUARE, (-1, 1, 1, -1), 0.5),  # touches a corner
         (SQUARE, (-2, 0, 8, 0), 0.2),  # runs along an edge
+        (SQUARE, (-2, 4, 8, 4), 0.2),
+        (SQUARE, (4, -2, 4, 8), 0.2),
+        (SQUARE, (0, 8, 0, -2), 0.4),
         (SQUARE, (5, 2, 6, 3), np.nan),
         (SQUARE, (-1, 1, 1, -1.000_001), np.nan),
         (SQUARE, (5, 2, 5, 2), np.nan),  # did not move

@@ -71,7 +71,10 @@ STORIES: Final[dict[str, Epochs]] = {
         ([tagged("bus")], [[at(50, 1), at(45, 1)]]),
     ],
     "doubted, and repeated while it is": [
-        ([fence()], [[at(0, -1), at(100, 1)], [at(110, 60, 60), at(110, 60, 60, flags=2), at(120, 1), at(110, 60, 60)]])
+        (
+            [fence()],
+            [[at(0, -1), at(100, 1)], [at(110, 60, 60), at(110, 60, 60, flags=2), at(120, 1), *[at(110, 60, 60)] * 3]],
+        )
     ],
     "the dwell of a visit that began late": [
         ([fence(dwell_after_s=30.0)], [[at(0, -1), at(40, 1), at(60, 1)], [at(20, 1), at(50, 1)]])

@@ -4,7 +4,7 @@ import csv
 import gzip
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,8 +16,9 @@ import pytest
 import shapely
 from hypothesis import given
 
-from tests.domain.engine import Life, differences, doubts_of, expected, is_close_call, punctual, some
+from tests.domain.engine import Life, differences, doubts_of, expected, folded, is_close_call, punctual, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Told, Version
+from tests.domain.test_reference import SURE_M, rows, san_francisco
 from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box
 from tracker.domain.shape import Shapes, polygon
 
@@ -256,12 +257,16 @@ def seam(fixes: Sequence[FixRow]) -> list[FixRow]:
 
 @pytest.mark.parametrize("name", ["vendee_globe_2020", "storms_nepac_1949_2013"])
 def test_the_antimeridian_is_no_edge_for_those_who_cross_it(test_data: Path, name: str) -> None:
-    """Nothing is told at it, of a band of 20 degrees around it and of the oceans that go on beyond."""
+    """Nothing is told at it, of a band of 20 degrees around it, of the oceans that go on beyond, and of all that lies
+    elsewhere: a tour of the world would cross that.
+    """
     band = shapely.MultiPolygon([shapely.box(170, -80, 180, 80), shapely.box(-180, -80, -170, 80)])
     with gzip.open(test_data / "polygons" / "marine_areas_110m.geojson.gz", "rt", encoding="utf-8") as file:
         features = json.load(file)["features"]
     seas = [shapely.geometry.shape(f["geometry"]) for f in features if " PACIFIC" in f["properties"]["name"]]
     made = [Version(number, 1, 1, area, max_gap_s=86_400.0) for number, area in enumerate([band, *seas])]
+    elsewhere = shapely.box(-100, -80, 100, 80)
+    made.append(Version(len(made), 1, 1, elsewhere, max_gap_s=86_400.0, cross=True))
     crossed = 0
     for fixes in tracks(test_data / "tracks" / f"{name}.csv.gz").values():
         at_seam = seam(fixes)
@@ -274,7 +279,50 @@ def test_the_antimeridian_is_no_edge_for_those_who_cross_it(test_data: Path, nam
         within = [False, *(abs(fix.lon) >= 170 * UNIT for fix in fixes)]
         passes = ["enter" if after else "exit" for before, after in pairwise(within) if before != after]
         assert [each.kind for each in life.told if each.fence == 0] == passes
+        assert "cross" not in [each.kind for each in life.told]
     assert crossed >= 10
+
+
+def cabs_of(test_data: Path, names: Sequence[str]) -> dict[int, list[FixRow]]:
+    """Of each, by its place among the names, in event order."""
+    found = tracks(test_data / "tracks" / "sf_cabs_4days.csv.gz")
+    return {
+        asset: [replace(fix, asset=asset) for fix in sorted(found[name], key=lambda fix: fix.event_order)]
+        for asset, name in enumerate(names, 1)
+    }
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled and doubled"])
+def test_ten_cabs_over_the_tracts_of_san_francisco(test_data: Path, order: str) -> None:
+    """All their fixes, against answers that neither this program nor GEOS had part in."""
+    answers = rows(test_data / "reference" / "sf_fence_events_10cabs.csv.gz")
+    names, areas = sorted({row["device"] for row in answers}), san_francisco(test_data)
+    made = [Version(number, 1, 1, area) for number, area in enumerate(areas.values(), 1)]
+    fixes = [fix for mine in cabs_of(test_data, names).values() for fix in mine]
+    if order == "sorted":
+        arriving = sorted(fixes, key=lambda fix: fix.event_order)
+    else:
+        arriving = random.Random(3).sample([*fixes, *fixes], 2 * len(fixes))
+    arrival = arrive([(made, [arriving[at : at + 4_000] for at in range(0, len(arriving), 4_000)])])
+    if order == "sorted":
+        life = Life()
+        life.live(arrival.steps)
+        told_of, doubts = life.told, life.doubts
+    else:
+        told_of, doubts = folded(arrival, range(0, 2 * len(fixes), 4_000))
+    fences = list(areas)
+    found: Counter[tuple[str, int, str, str]] = Counter(
+        (names[e.asset - 1], e.time_ms, "initial" if e.initial else e.kind, fences[e.fence - 1]) for e in told_of
+    )
+    wanted = Counter((row["device"], int(row["time_ms"]), row["event"], row["fence"]) for row in answers)
+    jumped = {(names[asset - 1], key[0]) for asset, key in doubts}
+    membership = rows(test_data / "reference" / "sf_fence_membership_10cabs.csv.gz")
+    close = {(row["device"], row["fence"]) for row in membership if float(row["boundary_m"]) < SURE_M}
+    wrong = [each for each in (found - wanted) + (wanted - found) if (each[0], each[3]) not in close]
+    print(f"{order}: {len(fixes)} fixes, {wanted.total()} events wanted, {found.total()} told, {len(wrong)} wrong, "
+          f"{len(jumped)} jumps, {len(close)} pairs too close to tell")  # fmt: skip
+    assert wrong == []
+    assert wanted.total() > 37_000
 
 
 def test_batches_may_be_cut_anywhere() -> None:

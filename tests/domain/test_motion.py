@@ -206,6 +206,8 @@ def test_a_stop_lasts_at_least_as_long_as_asked() -> None:
     stops, trips = survey_of(long.fixes, rule)
     assert len(stops) == 1
     assert len(trips) == 2
+    assert len(survey_of([(0, *BERLIN), (60_000, *BERLIN)])[0]) == 1
+    assert survey_of([(0, *BERLIN), (59_999, *BERLIN)])[0] == []
 
 
 def away_and_back(left_s: float, back_s: float) -> list[Fix]:
@@ -320,6 +322,9 @@ def test_now_is_what_the_newest_fixes_say() -> None:
     assert (gone.state, gone.reason) == ("moving", "travels")
     assert gone.since_ms is not None
     assert gone.since_ms / 1000 == pytest.approx(600, abs=6)
+    newest_s = journey.fixes[-1][0] / 1000
+    assert state_of(journey.fixes, newest_s + 900).reason == "travels"
+    assert state_of(journey.fixes, newest_s + 900.001).reason == "silent"
     silent = state_of(journey.fixes, journey.seconds + 1000)
     assert (silent.state, silent.reason) == ("unknown", "silent")
 

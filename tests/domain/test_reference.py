@@ -15,6 +15,7 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 
+from tests.domain import engine
 from tests.domain.areas import Area, Chord, Polygons, Sampled, distance_m, plain_area
 from tests.domain.reference import (
     KINDS,
@@ -30,9 +31,9 @@ from tests.domain.reference import (
     same,
     visits,
 )
-from tests.domain.worlds import STEP, Arrival, Timetable, World, box, worlds
+from tests.domain.worlds import STEP, Arrival, Timetable, World, arrive, box, worlds
 from tracker.domain.schedule import Schedule
-from tracker.domain.shape import Circle, Corridor, polygon
+from tracker.domain.shape import Circle, Corridor, Shapes, polygon
 
 SQUARE: Final = polygon([[box(0, 0, 4, 4)]])
 FAR: Final = polygon([[box(100, 100, 101, 101)]])
@@ -1084,8 +1085,15 @@ def degrees(time_s: float, lon: float, lat: float) -> FixRow:
     return FixRow(round(time_s * 1000), round(lon * UNIT), round(lat * UNIT))
 
 
+def engine_says(shape: Any, fixes: Sequence[FixRow]) -> list[str]:
+    places = np.array([fix.place for fix in fixes]).T
+    held = Shapes([shape]).hold(np.zeros(len(fixes), np.int64), *places)
+    return ["inside" if each else "outside" for each in held.tolist()]
+
+
 def test_tile38_detects_the_same(test_data: Path) -> None:
-    """What it calls inside and outside is told of every fix: here it is what the fix says."""
+    """What it calls inside and outside is told of every fix: here it is what the fix says, to the engine, too."""
+    compared = 0
     for case in json.loads((test_data / "reference" / "tile38_fences.json").read_text()):
         [given_] = case["fences"]
         if given_["shape"] == "circle":
@@ -1093,18 +1101,27 @@ def test_tile38_detects_the_same(test_data: Path) -> None:
         else:
             shape = shapely.box(given_["min_lon"], given_["min_lat"], given_["max_lon"], given_["max_lat"])
         version = fence(shape)
-        fixes = [degrees(i, move["lon"], move["lat"]) for i, move in enumerate(case["moves"])]
+        hours = range(0, 3_600 * len(case["moves"]), 3_600)  # so that no move is a jump
+        fixes = [degrees(at_s, move["lon"], move["lat"]) for at_s, move in zip(hours, case["moves"], strict=True)]
         told = events(fixes, [version])
-        for fix, move in zip(fixes, case["moves"], strict=True):
-            says = {"inside": "inside", "outside": "outside"}[line_of(version, plain_area(shape), fix)]
+        life = engine.Life()
+        life.live(arrive([([version], [fixes])]).steps)
+        assert life.told == told
+        for fix, move, says in zip(fixes, case["moves"], engine_says(shape, fixes), strict=True):
+            assert line_of(version, plain_area(shape), fix) == says
             found = [each.kind for each in told if each.time_ms == fix.time_ms and given_["detect"] is None] + [says]
             assert found == [kind for kind, _ in move["expect"]], case["name"]
+            compared += 1
+    assert compared == 4
 
 
 def test_traccar_finds_the_same_inside(test_data: Path) -> None:
     for case in json.loads((test_data / "reference" / "traccar_geofence_cases.json").read_text()):
-        area = plain_area(traccar_shape(case))
-        assert [area.holds((lon, lat)) for lat, lon, _ in case["points"]] == [inside for *_, inside in case["points"]]
+        shape = traccar_shape(case)
+        area, inside = plain_area(shape), [inside for *_, inside in case["points"]]
+        assert [area.holds((lon, lat)) for lat, lon, _ in case["points"]] == inside
+        fixes = [degrees(0, lon, lat) for lat, lon, _ in case["points"]]
+        assert engine_says(shape, fixes) == ["inside" if each else "outside" for each in inside]
 
 
 def traccar_shape(case: dict[str, Any]) -> Any:
