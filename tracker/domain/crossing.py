@@ -394,8 +394,6 @@ def judge_ruled(
     """
     if not len(steps.asset):
         return [], {}
-    if not len(steps.asset):
-        return [], {}
     chorded = np.flatnonzero(steps.prev_time_ms != NEVER)
     chord, touched_fence, fraction = index.touched(*_chord(steps, chorded))
     touches = chorded[chord], touched_fence
