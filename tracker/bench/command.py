@@ -79,3 +79,6 @@ def run_bench(asked: Asked, console: Console) -> None:
     show(Console(file=sys.stdout, width=WIDTH), where, sections)
     if asked.json_file is not None:
         asked.json_file.write_text(json.dumps(plain(where, sections), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    failed = [each.title for each in sections if each.failed]
+    if failed:
+        raise TrackerError(f"{', '.join(failed)} failed; the reason stands in its place in the report.")

@@ -67,6 +67,8 @@ class Section:
     title: str
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: bool = False
 
     def plain(self) -> dict[str, Any]:
-        return {"title": self.title, "figures": [each.plain() for each in self.figures], "notes": self.notes}
+        figures = [each.plain() for each in self.figures]
+        return {"title": self.title, "figures": figures, "notes": self.notes, "failed": self.failed}

@@ -22,6 +22,7 @@ from tracker.bench.scale import scale
 from tracker.bench.stand import Stand
 from tracker.bench.start import start
 from tracker.bench.target import OwnServer, Target, own_server
+from tracker.errors import TrackerError
 
 Benchmark = Callable[[Stand], Awaitable[Section]]
 
@@ -45,14 +46,17 @@ async def bench(
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # nothing of ours may stay behind
-    where, sections = machine(), []
+    where, sections = machine(), list[Section]()
     for name in names:
         bar.begin(name)
-        async with _target(named) as target:
-            if isinstance(target, OwnServer):
-                where = replace(where, postgresql=await postgresql(target), disk=disk())
-            async with Stand(target, plan, bar) as stand:
-                sections.append(await BENCHMARKS[name](stand))
+        try:
+            async with _target(named) as target:
+                if isinstance(target, OwnServer):
+                    where = replace(where, postgresql=await postgresql(target), disk=disk())
+                async with Stand(target, plan, bar) as stand:
+                    sections.append(await BENCHMARKS[name](stand))
+        except TrackerError as error:  # the others may tell what they have found
+            sections.append(Section(name, notes=[f"It failed: {error.message}"], failed=True))
         bar.done()
     return where, sections
 
