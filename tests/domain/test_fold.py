@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import differences, doubts_of, expected, folded, is_close_call, some
+from tests.domain.engine import chronicle_of, columns, differences, doubts_of, expected, folded, is_close_call, some
 from tests.domain.reference import FixRow, TagsChange, Version
 from tests.domain.worlds import STEP, Arrival, Change, World, arrive, box, worlds
+from tracker.domain.fix import Flag
+from tracker.domain.fold import Fold
 from tracker.domain.shape import polygon
 
 SQUARE: Final = polygon([[box(0, 0, 4, 4)]])
@@ -102,3 +105,11 @@ def test_a_story_is_judged_again_as_it_happened_wherever_it_is_cut(epochs: Epoch
     for cut in range(len(arrival.fixes) + 1):
         check(arrival, [cut])
     check(arrival, range(len(arrival.fixes)))
+
+
+def test_what_repeats_a_doubted_fix_is_doubted_in_the_next_stretch_too() -> None:
+    """And is not counted as one that speaks for it."""
+    fixes = [at(0, 1), *[at(10, 60, 60)] * 4, at(20, 1)]
+    fold = Fold(chronicle_of(arrive([([fence()], [fixes])])), 1)
+    doubts = [int(fold.run(columns([fix]), np.array([2]), [])[0]) for fix in fixes]
+    assert doubts == [0, *[Flag.JUMP] * 4, 0]

@@ -232,12 +232,12 @@ def comb(count: int) -> Any:
     ],
 )
 def test_nothing_takes_long_or_much(ring: Any) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         mend([ring])
     except InvalidGeometry as refused:
         assert "too often" in refused.message or "at most 10,000" in refused.message or "no area" in refused.message  # noqa: PT017 - either will do
-    assert time.perf_counter() - began < 20  # a second or two, on a machine that does nothing else
+    assert time.process_time() - began < 20  # a second or two of work
 
 
 def test_edges_that_cross_too_often_are_refused() -> None:

