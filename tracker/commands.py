@@ -326,7 +326,7 @@ def bench_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="ingest, latency, fences, fanout, history, memory, start, scale; all if left out.", metavar="[WHAT]…"
+            help="ingest, latency, fences, fanout, history, memory, start, scale; all if left out.", metavar="WHAT"
         ),
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="Small sizes, one round: under two minutes for all.")] = False,
