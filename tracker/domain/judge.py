@@ -163,6 +163,8 @@ def _see_plain(
         What is entered and left as codes (step << 32 | geofence), and the geofences that each asset with a change is
         inside of.
     """
+    if not len(at) and not sight.inside:
+        return _NONE, _NONE, {}
     starts = np.flatnonzero(steps.first)
     ends = np.concatenate([starts[1:], [len(steps.asset)]]) - 1 if len(starts) else _NONE
     is_last = np.zeros(len(steps.asset), np.bool_)
@@ -195,14 +197,22 @@ def _see_plain(
 
 
 def _plain_emissions(steps: Steps, index: FenceIndex, entered: Ints, left: Ints) -> list[Emission]:
-    out = []
-    for codes, kind in ((left, EXIT), (entered, ENTER)):
-        at, fence = codes >> 32, codes & 0xFFFFFFFF
-        initial = (kind == ENTER) & (steps.seen_before[at] < index.since_batch(fence))
-        crossed = crossings(index, steps, at, fence, np.full(len(at), kind == ENTER))
-        for step, number, is_initial, place in zip(at.tolist(), fence.tolist(), initial.tolist(), crossed, strict=True):
-            out.append(Emission(step, number, kind, is_initial, None, place))
-    return out
+    codes = np.concatenate([left, entered])
+    if not len(codes):
+        return []
+    at, fence, enters = codes >> 32, codes & 0xFFFFFFFF, np.arange(len(codes)) >= len(left)
+    initial = enters & (steps.seen_before[at] < index.since_batch(fence))
+    return [
+        Emission(step, number, ENTER if is_enter else EXIT, is_initial, None, place)
+        for step, number, is_enter, is_initial, place in zip(
+            at.tolist(),
+            fence.tolist(),
+            enters.tolist(),
+            initial.tolist(),
+            crossings(index, steps, at, fence, enters),
+            strict=True,
+        )
+    ]
 
 
 def see(
@@ -231,11 +241,26 @@ def see(
     if index.has_ruled:
         more, entries = judge_ruled(sight, index, steps, (at[ruled], fence[ruled]), matches)
         told += more
-    starts = np.flatnonzero(steps.first)
+    seen = _moved(columns, rows, steps.first, sight, batch, inside, entries)
+    return seen, [(int(rows[each.at]), each) for each in told]
+
+
+def _moved(
+    columns: Columns,
+    rows: Ints,
+    first: Mask,
+    sight: Sight,
+    batch: Ints,
+    inside: dict[int, dict[int, int]],
+    entries: dict[int, dict[int, Entry]],
+) -> Seen:
+    """The newest fix of each asset, and what else became of one sight."""
+    starts = np.flatnonzero(first)
     last = np.concatenate([starts[1:], [len(rows)]]) - 1 if len(starts) else _NONE
-    newest, asset = rows[last], steps.asset[last]
+    newest = rows[last]
+    asset = columns.asset[newest].astype(np.int64)
     highest = np.maximum.reduceat(batch[rows], starts) if len(starts) else _NONE
-    seen = Seen(
+    return Seen(
         newest,
         asset,
         columns.time_ms[newest],
@@ -250,13 +275,22 @@ def see(
         inside,
         entries,
     )
-    return seen, [(int(rows[each.at]), each) for each in told]
+
+
+def _only_moved(columns: Columns, rows: Ints, sight: Sight, batch: Ints) -> Seen:
+    """The outcome for a sight that has no geofences, and had none."""
+    asset = columns.asset[rows]
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = asset[1:] != asset[:-1]
+    return _moved(columns, rows, first, sight, batch, {}, {})
 
 
 def _by_sight(index: FenceIndex, columns: Columns, trusted: Ints, every: Ints) -> list[tuple[Ints, Ints]]:
     """One query for both sights, then each its own pairs (position in its rows, fence)."""
     rows = np.union1d(trusted, every) if index.has_every_fix else trusted
     point, fence = index.query(columns.lon[rows] / DEGREE, columns.lat[rows] / DEGREE)
+    if not index.has_every_fix:
+        return [(point, fence), (_NONE, _NONE)]
     pairs = []
     for mine, takes in ((trusted, False), (every, True)):
         position = np.full(len(columns), -1, np.int64)
@@ -327,6 +361,9 @@ def judge(
     for sight, rows, pairs in zip(
         presence.sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
     ):
+        if sight is presence.every and not (index.has_every_fix or sight.inside or sight.entries):
+            outcomes.append(_only_moved(columns, rows, sight, stored_in))
+            continue
         admits = _of_quality("all" if sight is presence.every else "trusted", matches)
         steps = steps_of(columns, rows, sight.newest, stored_in)
         seen, mine = see(columns, rows, steps, sight, index, pairs, stored_in, admits)
