@@ -37,6 +37,7 @@ from tracker.doors import (
     motion,
     pages,
     sign_in,
+    tiles,
     why,
 )
 from tracker.doors.idempotency import idempotency_middleware
@@ -83,6 +84,7 @@ _DOORS: Final = (
     live,
     motion,
     sign_in,
+    tiles,
     why,
 )
 
@@ -273,6 +275,7 @@ class Server:
         app[hooks.HOOK_DISPATCHER] = self.dispatcher
         app[events.FOLLOWERS] = self.followers
         app[backtests.RUNS] = backtests.Runs()
+        app[tiles.TILES] = tiles.Tiles()
         app[health.FILER] = self.filer
         app[health.MORE_METRICS] = self._more_metrics
 

@@ -68,6 +68,7 @@ MATRIX: dict[str, Role | str] = {
     "POST /v1/ingest": SENDERS,
     "GET /v1/live": VIEWER,
     "GET /v1/positions": VIEWER,
+    "GET /v1/tiles/{z}/{x}/{y}.mvt": VIEWER,
     "GET /v1/tokens": ADMIN,
     "POST /v1/tokens": ADMIN,
     "DELETE /v1/tokens/{id}": ADMIN,
@@ -78,6 +79,8 @@ MATRIX: dict[str, Role | str] = {
     "DELETE /v1/users/{id}": ADMIN,
     "POST /v1/users/{id}/link": ADMIN,
 }
+
+_PLACE = (("{z}", "3"), ("{x}", "2"), ("{y}", "1"))
 
 
 @dataclass(slots=True)
@@ -101,7 +104,7 @@ class House:
     async def status(self, route: str, caller: str) -> int:
         """Of a request about nothing that is there, with a body that nobody wants."""
         method, path = route.split(" ")
-        for name, value in (("{id}", "x_999"), ("{delivery}", "dlv_999"), ("{code}", "spent")):
+        for name, value in (("{id}", "x_999"), ("{delivery}", "dlv_999"), ("{code}", "spent"), *_PLACE):
             path = path.replace(name, value)
         token = self.tokens[caller]
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,237 @@
+"""`/v1/tiles/{z}/{x}/{y}.mvt`: geofences, tracks and density for maps, as vector tiles.
+
+What a tile costs goes with what can be seen in it; what would be too much is refused with the remedy, never cut.
+"""
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from aiohttp import web
+
+from tracker.access.roles import Role, require
+from tracker.domain.batch import Ints
+from tracker.domain.fleet import Fleet
+from tracker.domain.geodesy import Box
+from tracker.domain.geofence import Geofence
+from tracker.domain.outline import outlines, speck
+from tracker.domain.shape import boxes
+from tracker.domain.stroke import Trace, strokes
+from tracker.domain.tile import BUFFER, CELLS, EXTENT, Tile
+from tracker.doors.history import span_of
+from tracker.doors.keys import DATABASE, FLEET, WRITER
+from tracker.doors.paging import number_of, only
+from tracker.errors import InvalidField, TooLarge, TooManyRequests
+from tracker.store import tiles
+from tracker.store.sealer import first_open_day
+from tracker.wire import ids, mvt
+from tracker.wire.times import rfc3339, to_ms
+
+AT_ONCE: Final = 2
+MAX_WAITING: Final = 200  # a few maps, each of which asks for a screen of tiles
+MAX_NAMED: Final = 1_000
+MAX_SPAN_MS: Final = 366 * 24 * 3_600_000
+MAX_POINTS: Final = 500_000
+MAX_GEOFENCES: Final = 20_000
+GZIP_LEVEL: Final = 5
+# Of a past span a tile is as good as final. Not for ever: a device may bring a fix of a day long past.
+PAST: Final = "private, max-age=86400"
+PRESENT: Final = "private, max-age=10"
+GEOFENCES: Final = "private, no-cache"  # asked again each time, by its ETag
+LAYERS: Final = ("tracks", "geofences", "density")
+
+
+class Tiles:
+    """How many tiles are made and how many wait; the boxes of geofences as they were last seen. One per server."""
+
+    def __init__(self) -> None:
+        self.working = asyncio.Semaphore(AT_ONCE)
+        self.asked = 0
+        self.fences = Fences()
+
+
+TILES: Final = web.AppKey("tiles", Tiles)
+
+
+class Fences:
+    """The boxes of geofences, computed anew when a geofence has changed: those that did not are known."""
+
+    def __init__(self) -> None:
+        self._fences: Sequence[Geofence] = ()
+        self._known: dict[int, tuple[Geofence, list[Box]]] = {}
+        self._owner, self._boxes = np.empty(0, np.int64), np.empty((0, 4))
+
+    def meeting(self, tile: Tile, fences: Sequence[Geofence]) -> list[tuple[Geofence, list[Box]]]:
+        """Those of which a box meets the tile or its surroundings, in the order of their numbers."""
+        if fences != self._fences:
+            self._look(fences)
+        west, south, east, north = tile.box(BUFFER)
+        across = np.zeros(len(self._owner), np.bool_)
+        for turn in (-360, 0, 360):
+            across |= (self._boxes[:, 0] + turn <= east) & (self._boxes[:, 2] + turn >= west)
+        meets = across & (self._boxes[:, 1] <= north) & (self._boxes[:, 3] >= south)
+        return [self._known[number] for number in np.unique(self._owner[meets]).tolist()]
+
+    def _look(self, fences: Sequence[Geofence]) -> None:
+        known = self._known
+        self._known = {
+            fence.id: entry
+            if (entry := known.get(fence.id)) is not None and entry[0] is fence
+            else (fence, boxes(fence.shape))
+            for fence in fences
+        }
+        entries = [(number, box) for number, (_, own) in self._known.items() for box in own]
+        self._owner = np.array([number for number, _ in entries], np.int64)
+        self._boxes = np.array([box for _, box in entries], np.float64).reshape(-1, 4)
+        self._fences = fences
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/v1/tiles/{z}/{x}/{y}.mvt", tile, allow_head=False)]
+
+
+@require(Role.VIEWER)
+async def tile(request: web.Request) -> web.StreamResponse:
+    """One layer of one tile."""
+    wanted = Tile.of(*(request.match_info[name] for name in ("z", "x", "y")))
+    layer = request.query.get("layer")
+    if layer == "geofences":
+        only(request, "layer")
+        return await _answer(request, GEOFENCES, lambda: _geofences(request, wanted))
+    if layer not in LAYERS:
+        raise InvalidField(f"layer must be one of {', '.join(LAYERS)}.", field="layer")
+    only(request, "layer", "assets", "from", "to", "quality")
+    asked = _asked(request)
+    draw = _tracks if layer == "tracks" else _density
+    return await _answer(request, _lifetime(asked), lambda: draw(request, wanted, asked))
+
+
+async def _answer(request: web.Request, lifetime: str, make: Callable[[], Awaitable[bytes]]) -> web.StreamResponse:
+    """A tile when its turn has come. Of whoever has left meanwhile, as maps do that move on, nothing is made."""
+    turns = request.app[TILES]
+    if turns.asked >= MAX_WAITING:
+        raise TooManyRequests(f"{MAX_WAITING} tiles wait to be made already; try again soon.")
+    turns.asked += 1
+    try:
+        async with turns.working:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the caller has left")
+            body = await make()
+            headers = {"Cache-Control": lifetime, "Vary": "Accept-Encoding"}
+            headers["ETag"] = mark = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+            if mark in (each.strip() for each in request.headers.get("If-None-Match", "").split(",")):
+                return web.Response(status=304, headers=headers)
+            if body and "gzip" in request.headers.get("Accept-Encoding", ""):
+                body = await asyncio.to_thread(gzip.compress, body, GZIP_LEVEL, mtime=0)
+                headers["Content-Encoding"] = "gzip"
+    finally:
+        turns.asked -= 1
+    return web.Response(body=body, content_type=mvt.MEDIA_TYPE, headers=headers)
+
+
+# Geofences -----------------------------------------------------------------------------------------------------------
+
+
+async def _geofences(request: web.Request, tile: Tile) -> bytes:
+    """As they are in force."""
+    fences = list(request.app[WRITER].index.fences.values())
+    return await asyncio.to_thread(_outlined, request.app[TILES].fences, tile, fences)
+
+
+def _outlined(fences: Fences, tile: Tile, current: Sequence[Geofence]) -> bytes:
+    near = fences.meeting(tile, current)
+    if len(near) > MAX_GEOFENCES:
+        raise TooLarge(f"{len(near):,} geofences are in this tile, over {MAX_GEOFENCES:,}: ask for a higher zoom.")
+    layer = mvt.Layer("geofences", EXTENT)
+    wide, tall = (2 * half for half in tile.half_pixel_deg)
+    for fence, own in near:
+        small = all(east - west < wide and north - south < tall for west, south, east, north in own)
+        rings = [speck(tile, box) for box in own] if small else outlines(tile, fence.shape)
+        if rings:
+            properties: dict[str, mvt.Value] = {
+                "id": ids.public_id(ids.GEOFENCE, fence.id),
+                "name": fence.name,
+                "version": fence.version,
+            }
+            layer.add(mvt.POLYGON, rings, properties)
+    return layer.encode()
+
+
+# History -------------------------------------------------------------------------------------------------------------
+
+
+def _asked(request: web.Request) -> tiles.Asked:
+    from_ms, to_ms_ = span_of(request)
+    if to_ms_ - from_ms > MAX_SPAN_MS:
+        raise InvalidField("from and to may be at most 366 days apart in a tile.", field="from")
+    quality = request.query.get("quality") or "trusted"
+    if quality not in ("all", "trusted"):
+        raise InvalidField("quality must be all or trusted.", field="quality")
+    fleet = request.app[FLEET]
+    named = _named(request.query.get("assets"), fleet)
+    shown = np.array(list(fleet.assets) if named is None else named, np.int64)
+    return tiles.Asked(from_ms, to_ms_, named, shown, quality == "trusted")
+
+
+def _named(text: str | None, fleet: Fleet) -> list[int] | None:
+    if not text:
+        return None
+    parts = text.split(",")
+    if len(parts) > MAX_NAMED:
+        raise InvalidField(f"assets may name at most {MAX_NAMED:,}; leave it out for all.", field="assets")
+    numbers = [number_of(ids.ASSET, part, "assets") for part in parts]
+    missing = next((number for number in numbers if number not in fleet.assets), None)
+    if missing is not None:
+        raise InvalidField(f"assets: there is no asset {ids.public_id(ids.ASSET, missing)}.", field="assets")
+    return numbers
+
+
+def _lifetime(asked: tiles.Asked) -> str:
+    open_ms = to_ms(datetime.combine(first_open_day(datetime.now(UTC)), datetime.min.time(), UTC))
+    return PAST if asked.to_ms < open_ms else PRESENT
+
+
+async def _tracks(request: web.Request, tile: Tile, asked: tiles.Asked) -> bytes:
+    trace = await tiles.trace(request.app[DATABASE], tile, asked)
+    assets = request.app[FLEET].assets
+    names = {number: assets[number].name for number in asked.shown.tolist() if number in assets}
+    return await asyncio.to_thread(_drawn, tile, trace, names)
+
+
+def _drawn(tile: Tile, trace: Trace, names: Mapping[int, str]) -> bytes:
+    found = strokes(tile, trace)
+    points = sum(len(part) for stroke in found for part in stroke.parts)
+    if points > MAX_POINTS:
+        raise TooLarge(
+            f"{points:,} points of tracks would be in this tile, over {MAX_POINTS:,}: ask for a shorter time,"
+            " name fewer assets, or look at density."
+        )
+    layer = mvt.Layer("tracks", EXTENT)
+    for stroke in found:
+        properties = {
+            "asset": ids.public_id(ids.ASSET, stroke.asset),
+            "name": names.get(stroke.asset, ""),
+            "from": rfc3339(stroke.from_ms),
+            "to": rfc3339(stroke.to_ms),
+        }
+        layer.add(mvt.POINT if stroke.still else mvt.LINE, stroke.parts, properties)
+    return layer.encode()
+
+
+async def _density(request: web.Request, tile: Tile, asked: tiles.Asked) -> bytes:
+    cells = await tiles.density(request.app[DATABASE], tile, asked)
+    return await asyncio.to_thread(_counted, cells)
+
+
+def _counted(cells: Ints) -> bytes:
+    """A point in the middle of each cell in which fixes are."""
+    layer, side = mvt.Layer("density", EXTENT), EXTENT // CELLS
+    rows, columns = np.nonzero(cells)
+    middles = np.stack([columns, rows], axis=1) * side + side // 2
+    for middle, fixes in zip(middles[:, None], cells[rows, columns].tolist(), strict=True):
+        layer.add(mvt.POINT, [middle], {"fixes": fixes})
+    return layer.encode()

@@ -1,0 +1,113 @@
+"""Mapbox Vector Tiles, version 2.1: layers of points, lines and polygons, from whole numbers to bytes.
+
+Only what our tiles have: texts and whole numbers as properties. Nothing is read here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Part = NDArray[np.int64]  # (n, 2): x, y in units; y grows downwards
+Value = str | int
+
+MEDIA_TYPE: Final = "application/vnd.mapbox-vector-tile"
+POINT, LINE, POLYGON = 1, 2, 3
+_MOVE_TO, _LINE_TO, _CLOSE_PATH = 1, 2, 7
+
+
+class Layer:
+    """Features are added one by one; `encode` is the tile with this one layer."""
+
+    def __init__(self, name: str, extent: int) -> None:
+        self._name, self._extent = name, extent
+        self._features: list[tuple[int, Sequence[Part], bytes]] = []
+        self._keys: dict[str, int] = {}
+        self._values: dict[Value, int] = {}
+
+    def add(self, kind: int, parts: Sequence[Part], properties: Mapping[str, Value]) -> None:
+        """A feature. Points: each part has one. Rings of polygons: not closed, each exterior before its holes."""
+        tags = bytearray()
+        for key, value in properties.items():
+            tags += _varint(self._keys.setdefault(key, len(self._keys)))
+            tags += _varint(self._values.setdefault(value, len(self._values)))
+        self._features.append((kind, parts, bytes(tags)))
+
+    def encode(self) -> bytes:
+        """No bytes at all where there is no feature: an empty tile."""
+        if not self._features:
+            return b""
+        layer = [_integer(15, 2), _bytes(1, self._name.encode()), *self._encoded()]
+        layer += [_bytes(3, key.encode()) for key in self._keys]
+        layer += [_bytes(4, _value(value)) for value in self._values]
+        return _bytes(3, b"".join([*layer, _integer(5, self._extent)]))
+
+    def _encoded(self) -> Iterator[bytes]:
+        """The features; the places of all of them become bytes at once."""
+        sizes = np.array([sum(map(len, parts)) for _, parts, _ in self._features])
+        steps = np.diff(
+            np.concatenate([part for _, parts, _ in self._features for part in parts]), axis=0, prepend=[[0, 0]]
+        )
+        begin = np.cumsum(sizes) - sizes
+        steps[begin] = [parts[0][0] for _, parts, _ in self._features]  # from the corner of the tile
+        data, ends = _varints(((steps << 1) ^ (steps >> 63)).ravel())
+        places = [0, *ends[1::2].tolist()]
+        place = 0
+        for kind, parts, tags in self._features:
+            shape = bytearray()
+            for part in parts:
+                start, second, place = place, place + 1, place + len(part)
+                shape += _ONE_MOVE + data[places[start] : places[second]]
+                if kind != POINT:
+                    shape += _varint(_LINE_TO | (place - second) << 3) + data[places[second] : places[place]]
+                if kind == POLYGON:
+                    shape += _CLOSE
+            yield _bytes(2, _bytes(2, tags) + _integer(3, kind) + _bytes(4, shape))
+
+
+# Protocol buffers ----------------------------------------------------------------------------------------------------
+
+
+def _long_varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_SHORT: Final = [_long_varint(number) for number in range(1 << 14)]
+_ONE_MOVE: Final = _SHORT[_MOVE_TO | 1 << 3]
+_CLOSE: Final = _SHORT[_CLOSE_PATH | 1 << 3]
+
+
+def _varint(number: int) -> bytes:
+    return _SHORT[number] if number < len(_SHORT) else _long_varint(number)
+
+
+def _varints(numbers: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+    """Many numbers one after another, and where each ends."""
+    size: NDArray[np.int64] = np.ones(len(numbers), np.int64)
+    for more in range(1, 5):
+        size += (numbers >> 7 * more > 0).astype(np.int64)
+    ends = np.cumsum(size)
+    out = np.zeros(int(ends[-1]), np.uint8)
+    for nth in range(int(size.max())):
+        has = np.flatnonzero(size > nth)
+        goes_on = np.where(size[has] > nth + 1, 0x80, 0)
+        out[(ends - size)[has] + nth] = (numbers[has] >> 7 * nth) & 0x7F | goes_on
+    return out.tobytes(), ends
+
+
+def _integer(field: int, number: int) -> bytes:
+    return _varint(field << 3) + _varint(number)
+
+
+def _bytes(field: int, data: bytes | bytearray) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+
+def _value(value: Value) -> bytes:
+    return _bytes(1, value.encode()) if isinstance(value, str) else _integer(5, value)
