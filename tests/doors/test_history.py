@@ -247,9 +247,9 @@ async def test_the_format_is_chosen_by_query_or_accept(api: Api, query: str, acc
 
 async def test_a_format_that_is_not_there_is_answered_with_those_that_are(api: Api) -> None:
     asset = await asset_of(api)
-    for query, accept in (("format=kml", "*/*"), ("format=parquet", "*/*"), ("", "image/png"), ("", "text/csv;q=x")):
+    for query, accept in (("format=shp", "*/*"), ("format=xlsx", "*/*"), ("", "image/png"), ("", "text/csv;q=x")):
         found = await api.problem("GET", f"/v1/assets/{asset}/track?{query}", expect=406, headers={"Accept": accept})
-        assert "geojson, csv, gpx" in found["detail"]
+        assert "geojson, csv, gpx, kml, parquet" in found["detail"]
 
 
 async def test_a_track_without_times_is_of_the_last_day(api: Api, connection: asyncpg.Connection) -> None:

@@ -64,7 +64,7 @@ def test_geojson_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(track_export, "MAX_GEOJSON_FIXES", 3)
     encoder = GeoJsonTrack(SUBJECT)
     encoder.fixes([row(0), row(1)])
-    with pytest.raises(TooLarge, match="csv or gpx"):
+    with pytest.raises(TooLarge, match="csv, gpx, kml or parquet"):
         encoder.fixes([row(2), row(3)])
 
 

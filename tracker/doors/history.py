@@ -11,7 +11,7 @@ import numpy as np
 from aiohttp import web
 
 from tracker.access.roles import Role, require
-from tracker.domain.batch import DEGREE
+from tracker.domain.batch import DEGREE, Columns
 from tracker.domain.fix import OLDEST_MS
 from tracker.doors.assets import FLEET_STORE
 from tracker.doors.keys import DATABASE, HUB
@@ -21,10 +21,11 @@ from tracker.doors.problems import answer, problem
 from tracker.doors.stream import stream
 from tracker.errors import InvalidField, RequestError
 from tracker.live.latest import Bounds
-from tracker.store import history, moment
+from tracker.store import export, history, moment
 from tracker.wire import ids
 from tracker.wire.times import parse_when, rfc3339, to_ms
-from tracker.wire.track_export import CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
+from tracker.wire.track_export import CsvTrack, Encoder, GeoJsonTrack, GpxTrack, KmlTrack, Subject
+from tracker.wire.track_parquet import ParquetTrack
 
 DEFAULT_TRACK_MS: Final = 24 * 3600 * 1000
 LAST_MS: Final = 253_402_300_799_999  # of the year 9999
@@ -37,6 +38,8 @@ FORMATS: Final[Mapping[str, str]] = {
     GeoJsonTrack.extension: GeoJsonTrack.media_type,
     CsvTrack.extension: CsvTrack.media_type,
     GpxTrack.extension: GpxTrack.media_type,
+    KmlTrack.extension: KmlTrack.media_type,
+    ParquetTrack.extension: ParquetTrack.media_type,
 }
 _BY_MEDIA_TYPE: Final = {
     **{media_type: name for name, media_type in FORMATS.items()},
@@ -144,15 +147,20 @@ async def track(request: web.Request) -> web.StreamResponse:
     trusted = _trusted(request)
     asset = await request.app[FLEET_STORE].asset(path_id(request, ids.ASSET))
     subject = Subject(asset["id"], asset["name"])
+    headers = {"Content-Disposition": f'inline; filename="{subject.id}.{wanted}"'}
+    if wanted == ParquetTrack.extension:
+        columns = export.columns(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
+        return await stream(request, FORMATS[wanted], _file(columns), headers)
     encoder: Encoder
     if wanted == CsvTrack.extension:
         encoder = CsvTrack()
     elif wanted == GpxTrack.extension:
         encoder = GpxTrack(subject)
+    elif wanted == KmlTrack.extension:
+        encoder = KmlTrack(subject)
     else:
         encoder = GeoJsonTrack(subject, tolerance_m)
     fixes = history.track(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
-    headers = {"Content-Disposition": f'inline; filename="{subject.id}.{wanted}"'}
     return await stream(request, FORMATS[wanted], _document(encoder, fixes), headers)
 
 
@@ -166,6 +174,15 @@ async def _document(encoder: Encoder, fixes: AsyncIterator[Any]) -> AsyncIterato
     # In a thread: what a whole track takes to simplify and encode must not hold up the fleet.
     while (part := await asyncio.to_thread(next, parts, None)) is not None:
         yield part
+
+
+async def _file(columns: AsyncIterator[Columns]) -> AsyncIterator[bytes]:
+    encoder = ParquetTrack()
+    head = encoder.begin()
+    async for fixes in columns:
+        yield head + await asyncio.to_thread(encoder.fixes, fixes)
+        head = b""
+    yield head + encoder.end()
 
 
 def _format(request: web.Request) -> str | None:
@@ -217,7 +234,7 @@ def _tolerance_m(request: web.Request, wanted: str) -> float:
     if not 0 <= tolerance_m <= MAX_TOLERANCE_M:
         raise InvalidField(f"tolerance_m must be a number from 0 to {MAX_TOLERANCE_M:.0f}.", field="tolerance_m")
     if wanted != GeoJsonTrack.extension:
-        raise InvalidField("tolerance_m is for geojson; csv and gpx have every fix.", field="tolerance_m")
+        raise InvalidField("tolerance_m is for geojson; the other formats have every fix.", field="tolerance_m")
     return tolerance_m
 
 

@@ -1,6 +1,7 @@
-"""A track as CSV, GPX 1.1 or GeoJSON, made part by part: rows of fixes in, bytes out, no I/O.
+"""A track as CSV, GPX 1.1, KML 2.2 or GeoJSON, made part by part: rows of fixes in, bytes out, no I/O.
 
-CSV and GPX hold nothing. GeoJSON gathers the track first, because its arrays stand one after another: it has a limit.
+CSV, GPX and KML hold nothing. GeoJSON gathers the track first, because its arrays stand one after another: it has a
+limit.
 """
 
 import csv
@@ -30,6 +31,7 @@ MEASURES: Final = ("alt_m", "speed_mps", "course_deg", "accuracy_m")
 PART: Final = 2_000
 
 _CSV_COLUMNS: Final = ("fix_time", "lon", "lat", *MEASURES, "flags", "device", "attributes")
+_KML_ARRAYS: Final = (*MEASURES, "flags")
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -123,6 +125,51 @@ def _trkpt(row: Row) -> str:
     return f'<trkpt lat="{row["lat"]:.7f}" lon="{lon:.7f}">{ele}<time>{when}</time>{comment}{more}</trkpt>\n'
 
 
+class KmlTrack:
+    """One track of many parts, as its times stand before its places: each part has as many fixes as come at once.
+
+    What KML has no word for stands in arrays beside the fixes, under our names.
+    """
+
+    media_type = "application/vnd.google-earth.kml+xml"
+    extension = "kml"
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def begin(self) -> bytes:
+        name = escape(_NOT_XML.sub("", self._subject.name))
+        arrays = "".join(f'<gx:SimpleArrayField name="{name}" type="string"/>' for name in _KML_ARRAYS)
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<kml xmlns="http://www.opengis.net/kml/2.2" xmlns:gx="http://www.google.com/kml/ext/2.2">\n'
+            f'<Document><name>{name}</name><Schema id="fix">{arrays}</Schema>\n'
+            f"<Placemark><name>{name}</name><gx:MultiTrack><gx:interpolate>1</gx:interpolate>\n"
+        ).encode()
+
+    def fixes(self, rows: Sequence[Row]) -> bytes:
+        when = "".join(f"<when>{rfc3339(row['fix_time'])}</when>\n" for row in rows)
+        where = "".join(
+            f"<gx:coord>{row['lon']:.7f} {row['lat']:.7f} {row['alt_m'] or 0:.1f}</gx:coord>\n" for row in rows
+        )
+        arrays = "".join(
+            f'<gx:SimpleArrayData name="{name}">{_values(name, rows)}</gx:SimpleArrayData>\n' for name in _KML_ARRAYS
+        )
+        data = f'<ExtendedData><SchemaData schemaUrl="#fix">\n{arrays}</SchemaData></ExtendedData>'
+        return f"<gx:Track>\n{when}{where}{data}</gx:Track>\n".encode()
+
+    def end(self) -> Iterable[bytes]:
+        return (b"</gx:MultiTrack></Placemark></Document></kml>\n",)
+
+
+def _values(name: str, rows: Sequence[Row]) -> str:
+    if name == "flags":
+        values = (" ".join(flag_names(row["flags"])) for row in rows)
+    else:
+        values = ("" if row[name] is None else str(row[name]) for row in rows)
+    return "".join(f"<gx:value>{value}</gx:value>" for value in values)
+
+
 class GeoJsonTrack:
     """A Feature for each stretch between crossings of the antimeridian: a line, or a Point for a single fix.
 
@@ -152,7 +199,8 @@ class GeoJsonTrack:
         """
         if len(self._time) + len(rows) > MAX_GEOJSON_FIXES:
             raise TooLarge(
-                f"The track has more than {MAX_GEOJSON_FIXES} fixes: ask for a shorter time, or for csv or gpx."
+                f"The track has more than {MAX_GEOJSON_FIXES} fixes: ask for a shorter time, or for csv, gpx, kml or"
+                " parquet."
             )
         self._time.extend(to_ms(row["fix_time"]) for row in rows)
         self._device.extend(row["device"] for row in rows)
