@@ -142,6 +142,41 @@ BEGIN
     ) AS s;
 END $$;
 
+-- The same as far as times and places go, for a quarter of the work.
+CREATE FUNCTION unseal_places(t0 timestamptz, n int, bits bit varying) RETURNS TABLE ("time" timestamptz, lon int, lat int)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 200 AS $$
+DECLARE
+    time_kind int := substring(bits FROM 1 FOR 8)::int;
+    time_base int := substring(bits FROM 9 FOR 32)::int;
+    time_step int := substring(bits FROM 41 FOR 32)::int;
+    lon_kind int := substring(bits FROM 217 FOR 8)::int;
+    lon_base int := substring(bits FROM 225 FOR 32)::int;
+    lon_step int := substring(bits FROM 257 FOR 32)::int;
+    lat_kind int := substring(bits FROM 289 FOR 8)::int;
+    lat_base int := substring(bits FROM 297 FOR 32)::int;
+    lat_step int := substring(bits FROM 329 FOR 32)::int;
+    time_w int := time_kind & 63;
+    lon_w int := lon_kind & 63;
+    lat_w int := lat_kind & 63;
+    time_summed boolean := time_kind & 64 > 0;
+    lon_summed boolean := lon_kind & 64 > 0;
+    lat_summed boolean := lat_kind & 64 > 0;
+    lon_at int := 825 + n * (time_w + (substring(bits FROM 73 FOR 8)::int & 63) + (substring(bits FROM 145 FOR 8)::int & 63));
+    lat_at int := lon_at + n * lon_w;
+BEGIN
+    RETURN QUERY
+    SELECT t0 + unpacked(bits, 825, time_w, s.i, time_base, time_step, time_summed, s.time) * interval '1 ms',
+           unpacked(bits, lon_at, lon_w, s.i, lon_base, lon_step, lon_summed, s.lon)::int,
+           unpacked(bits, lat_at, lat_w, s.i, lat_base, lat_step, lat_summed, s.lat)::int
+    FROM (
+        SELECT i, sum(CASE WHEN time_summed THEN packed(bits, 825, time_w, i)::int END) OVER w AS time,
+               sum(CASE WHEN lon_summed THEN packed(bits, lon_at, lon_w, i)::int END) OVER w AS lon,
+               sum(CASE WHEN lat_summed THEN packed(bits, lat_at, lat_w, i)::int END) OVER w AS lat
+        FROM generate_series(0, n - 1) AS i
+        WINDOW w AS (ORDER BY i ROWS UNBOUNDED PRECEDING)
+    ) AS s;
+END $$;
+
 -- Readers see the journal, the pieces and the sealed days as one ---------------------------------------------------------
 
 CREATE OR REPLACE VIEW position AS
@@ -298,12 +333,18 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
           AND u.lon BETWEEN b.west AND b.east AND u.lat BETWEEN b.south AND b.north
         UNION ALL
         SELECT s.asset, u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.flags, u.attributes, u.batch
-        FROM box b JOIN sealed s
-          ON span_box(s.west, s.south, s.east, s.north, s.t0, s.t1) &&& span_box(b.west, b.south, b.east, b.north, from_time, to_time)
-        CROSS JOIN LATERAL unseal(s.t0, s.n, s.bits, s.attributes) AS u
-        WHERE s.west <= b.east AND s.east >= b.west AND s.south <= b.north AND s.north >= b.south
-          AND s.t0 <= to_time AND s.t1 >= from_time
-          AND u.lon BETWEEN b.west AND b.east AND u.lat BETWEEN b.south AND b.north
+        FROM box b CROSS JOIN LATERAL (
+            SELECT s.* FROM sealed s
+            WHERE span_box(s.west, s.south, s.east, s.north, s.t0, s.t1)
+                  &&& span_box(b.west, b.south, b.east, b.north, from_time, to_time)
+              AND s.west <= b.east AND s.east >= b.west AND s.south <= b.north AND s.north >= b.south
+              AND s.t0 <= to_time AND s.t1 >= from_time
+              AND EXISTS (SELECT FROM unseal_places(s.t0, s.n, s.bits) AS p
+                          WHERE p.time BETWEEN from_time AND to_time AND p.lon BETWEEN b.west AND b.east
+                            AND p.lat BETWEEN b.south AND b.north)
+            OFFSET 0
+        ) AS s CROSS JOIN LATERAL unseal(s.t0, s.n, s.bits, s.attributes) AS u
+        WHERE u.lon BETWEEN b.west AND b.east AND u.lat BETWEEN b.south AND b.north
     )
     SELECT f.asset, f.device, f.time, f.lon / 1e7::float8, f.lat / 1e7::float8,
            nullif(f.alt, -2147483648) / 10.0::float8, nullif(f.speed, -2147483648) / 100.0::float8,

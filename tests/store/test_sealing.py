@@ -87,14 +87,16 @@ async def test_sql_reads_the_same_bits(connection: asyncpg.Connection, parts: li
     packed, sizes = packed_rows(parts)
     t0 = datetime(2026, 3, 1, tzinfo=UTC)
     for (length, data), size, part in zip(packed, sizes, parts, strict=True):
+        bits = asyncpg.BitString.frombytes(data, length)
         rows = await connection.fetch(
-            "SELECT *, attributes AS extra FROM unseal($1, $2, $3, ARRAY['1', '2', '3']::jsonb[])",
-            *(t0, size, asyncpg.BitString.frombytes(data, length)),
+            "SELECT *, attributes AS extra FROM unseal($1, $2, $3, ARRAY['1', '2', '3']::jsonb[])", t0, size, bits
         )
-        seen = {**part, "time": [t0 + timedelta(milliseconds=ms) for ms in part["time"]]}
+        seen: dict[str, list[Any]] = {**part, "time": [t0 + timedelta(milliseconds=ms) for ms in part["time"]]}
         seen["extra"] = [str(each) if each else None for each in part["extra"]]
         for name in PACKED:
             assert [row[name] for row in rows] == seen[name], name
+        places = await connection.fetch("SELECT * FROM unseal_places($1, $2, $3)", t0, size, bits)
+        assert [tuple(row) for row in places] == list(zip(seen["time"], seen["lon"], seen["lat"], strict=True))
 
 
 # Sealing -------------------------------------------------------------------------------------------------------------

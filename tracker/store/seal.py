@@ -17,7 +17,7 @@ from tracker.store.packing import PACKED, Int64s, Rows, pack
 from tracker.store.rows import Fixes
 
 # Who reads a fix decodes its whole row, so large rows cost time; small ones cost bytes.
-ROW_FIXES: Final = 192
+ROW_FIXES: Final = 160
 RUN_FIXES: Final = 20_000  # a run ends after so many, where that does not cut through a piece
 COLUMNS: Final = (
     *("asset", "n", "t0", "t1", "trusted_t0", "last_batch", "west", "south", "east", "north", "bits", "attributes"),
