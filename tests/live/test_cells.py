@@ -9,7 +9,7 @@ from tracker.domain.batch import UNKNOWN_INT32
 from tracker.live import cells
 from tracker.live.cells import FINEST, NOWHERE, assets_of, cover, keys
 from tracker.live.latest import Bounds
-from tracker.live.places import Ground, Places, distinct, joined
+from tracker.live.places import Ground, Places, distinct
 
 HALF = 1_800_000_000
 WORLD = Bounds(-HALF, -HALF // 2, HALF, HALF // 2)
@@ -88,12 +88,6 @@ def test_who_is_nowhere_is_in_no_cell() -> None:
     assert lost.tolist() == [NOWHERE]
     assert len(Places.of(lost).keys) == 0
     assert Places.of(lost).within(cover(WORLD, 3, 100).ranges).tolist() == []
-
-
-@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
-def test_members_are_joined_by_others_once(members: set[int], others: set[int]) -> None:
-    found = joined(np.array(sorted(members), np.int64), np.array(list(others), np.int64))
-    assert found.tolist() == sorted(members | others)
 
 
 def test_a_key_names_its_asset() -> None:

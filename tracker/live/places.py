@@ -86,13 +86,6 @@ class Ground:
         return Clusters(count, lon.astype(np.int32), lat.astype(np.int32))
 
 
-def joined(members: Ints, others: Ints) -> Ints:
-    """The sorted members, and who of the others is none yet."""
-    at = np.searchsorted(members, others)
-    new = others if len(members) == 0 else others[members[np.minimum(at, len(members) - 1)] != others]
-    return np.sort(np.concatenate([members, new])) if len(new) else members
-
-
 def distinct(assets: Ints) -> Ints:
     """Sorted, each once."""
     ordered = np.sort(assets)

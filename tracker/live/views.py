@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from tracker.domain.batch import Ints
-from tracker.live import cells, places
+from tracker.live import cells
 from tracker.live.cells import Cover
 from tracker.live.hub import Hub
 from tracker.live.latest import Bounds
@@ -46,7 +46,7 @@ class View:
     seen: int = -1  # the last change shown; -1: a snapshot is due
     due: float = 0.0
     over: bool = False  # it was refused, and shows nothing more
-    _members: Ints = field(default_factory=lambda: NOBODY)  # sorted
+    _members: Ints = field(default_factory=lambda: NOBODY)  # in no order
     _near: Cover = field(init=False)
     _clusters: "_ShownClusters | None" = None
 
@@ -105,10 +105,12 @@ class View:
 
     def _update(self, hub: Hub) -> Shown | None:
         inside = self._held(hub, hub.changed_near(self._near.ranges, self.tags, self.seen))
-        mine = np.flatnonzero(hub.latest.change[self._members] > self.seen)
-        gone = mine[~hub.chart.among(self._members[mine], inside)]
-        left = self._members[gone]
-        self._members = places.joined(np.delete(self._members, gone) if len(gone) else self._members, inside)
+        stays = hub.latest.change[self._members] <= self.seen
+        stays |= hub.chart.among(self._members, inside)
+        left = self._members[~stays]
+        new = inside[~hub.chart.among(inside, self._members)]
+        if len(left) or len(new):
+            self._members = np.concatenate([self._members[stays], new])
         if len(self._members) > self._most:
             return self._begin(hub)
         self.seen = hub.latest.now
