@@ -13,7 +13,8 @@ from tracker.domain.fix import MAX_ATTRIBUTES_BYTES, RANGES
 from tracker.errors import InvalidField
 from tracker.sdk.fixes import MAX_BODY_BYTES, encode_fix, encode_frame, epoch_ms, make_fix
 from tracker.wire.binary import SLOT_BYTES
-from tracker.wire.device import Fix, Fixes
+from tracker.wire.device import Fix
+from tracker.wire.frames import Message
 
 
 def test_a_fix_without_a_time_is_of_now() -> None:
@@ -100,7 +101,7 @@ def test_a_frame_is_binary() -> None:
 def test_a_frame_with_attributes_is_text() -> None:
     bodies = [encode_fix(make_fix(1, 2), 3), encode_fix(make_fix(4, 5, attributes={"fuel": 0.5}), 6)]
 
-    message = msgspec.json.decode(encode_frame('quote"live', 7, bodies), type=Fixes)
+    message = msgspec.json.decode(encode_frame('quote"live', 7, bodies), type=Message)
 
     assert message.stream == 'quote"live'
     assert message.seq == 7

@@ -37,15 +37,6 @@ class Fix(Struct, omit_defaults=True):
     attributes: msgspec.Raw = NO_ATTRIBUTES
 
 
-class Fixes(Struct, tag="fixes", omit_defaults=True):
-    """A run of fixes numbered seq, seq + 1, …; device only on a gateway's socket."""
-
-    fixes: list[Fix]
-    seq: Seq | None = None
-    stream: str | None = None
-    device: str | None = None
-
-
 class Hello(Struct, tag="hello"):
     """Opens a further stream on this socket: a gateway's device, or a second lane of the same device."""
 
