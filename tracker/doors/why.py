@@ -9,6 +9,7 @@ from tracker.access.roles import Role, require
 from tracker.domain.crossing import IN, OUT, SCHEDULE
 from tracker.domain.fold import Fact
 from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry
+from tracker.domain.proximity import Proximity
 from tracker.domain.why import Life
 from tracker.doors.fields import Body
 from tracker.doors.keys import DATABASE, FLEET, WRITER
@@ -76,7 +77,7 @@ async def why(request: web.Request) -> web.StreamResponse:
             told | {"summary": f"This event is about the asset alone, and no geofence has part in it{cause}."}
         )
     if event["near"] is not None:
-        return answer(told | _near_form(event, await apart(database, event)))
+        return answer(told | _near_form(event, await apart(database, event), request.app[WRITER].proximities.current))
     corrected = corrections[-1]["id"] != number
     found = await inquiry.why(database, event, _tags(request, event["asset"]), corrected=corrected)
     assert found is not None, "a geofence is never removed from the tables"
@@ -98,15 +99,17 @@ def _why_form(event: Row, found: Why, *, corrected: bool) -> dict[str, Any]:
     }
 
 
-def _near_form(event: Row, found: Apart) -> dict[str, Any]:
+def _near_form(event: Row, found: Apart, current: Mapping[int, Proximity]) -> dict[str, Any]:
     """Of an event about two assets: where each of them was."""
-    fence = found.fence
+    fence, newest = found.fence, current.get(found.fence.id)
     return {
         "summary": _near_sentence(event, found),
         "geofence": {
             "id": ids.public_id(ids.GEOFENCE, fence.id),
             "name": event["geofence_name"],
             "version": fence.version,
+            "newest_version": fence.version if newest is None else newest.version,
+            "deleted": newest is None,
         },
         "rule": {
             "quality": fence.quality,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { FeedEvent } from '../src/live/messages';
 import { duration } from '../src/lib/units';
-import { differences, fixNote, happenedMs, reasonWords, tell } from '../src/ui/format';
+import { differences, fixNote, happenedMs, placeName, reasonWords, tell } from '../src/ui/format';
 import { days, optionWords, scheduleWords, shapeWords } from '../src/ui/rules';
 import { threads } from '../src/ui/threads';
 
@@ -35,6 +35,15 @@ describe('the threads of the feed', () => {
 });
 
 describe('an event in words', () => {
+  test('names the other one of two that meet, and says by which rule', () => {
+    const near = { id: 'ast_2', name: 'Bus 3', distance_m: 60.25 };
+    const met = event(1, { near });
+    expect([tell(met).verb, placeName(met), tell(met).notes]).toEqual(['came near', 'Bus 3', ['60 m apart (Depot)']]);
+    const parted = event(2, { type: 'geofence.exit', near: { id: 'ast_2', name: 'Bus 3' } });
+    expect([tell(parted).verb, tell(parted).notes]).toEqual(['parted from', ['not heard of any more (Depot)']]);
+    expect(shapeWords(null, { within_m: 100, near: { tags: ['bus'] } })).toBe('Within 100 m of others. Only tagged bus');
+  });
+
   test('says what happened, of every type', () => {
     const types = ['enter', 'exit', 'dwell', 'cross', 'speeding', 'absent'].map((name) => `geofence.${name}`);
     const all = [...types, 'asset.online', 'asset.silent', 'asset.offline'].map((type) => tell(event(1, { type })));

@@ -72,6 +72,8 @@ export interface FeedEvent {
   crossed_at?: string;
   crossed_lon?: number;
   crossed_lat?: number;
+  /** The other asset of an event about two; no distance when nobody knew any more. */
+  near?: Named & { distance_m?: number };
 }
 
 export type ServerMessage =

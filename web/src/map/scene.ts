@@ -1,6 +1,6 @@
 // The map with everything on it, and the camera's manners: choosing, following, flying, telling what is in view.
 
-import type { Feature, Position } from 'geojson';
+import type { Feature, Geometry, Position } from 'geojson';
 import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
 import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
@@ -250,7 +250,8 @@ export class Scene {
   }
 
   frameFence(fence: Feature): void {
-    const box = extent(outline(fence));
+    const place: Geometry | null = fence.geometry; // null: it is around assets
+    const box = place && extent(outline(fence));
     if (box) this.fit(box);
   }
 

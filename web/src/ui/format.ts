@@ -61,9 +61,22 @@ export interface Told {
   notes: string[];
 }
 
+const NEAR_VERBS: Partial<Record<Kind, string>> = { enter: 'came near', exit: 'parted from' };
+
+/** How near two came, and by whose rule. */
+function nearWords({ near, geofence }: FeedEvent): string | null {
+  if (!near) return null;
+  const apart = near.distance_m === undefined ? 'not heard of any more' : `${metres(near.distance_m)} apart`;
+  return geofence?.name ? `${apart} (${geofence.name})` : apart;
+}
+
+/** Where something happened, or with whom. */
+export const placeName = (event: FeedEvent): string | null => event.near?.name ?? event.geofence?.name ?? null;
+
 export function tell(event: FeedEvent): Told {
-  const [kind, verb]: [Kind, string] = VERBS[event.type] ?? ['other', event.type.replaceAll(/[._]/g, ' ')];
-  const notes = [statusWords(event), causeWords(event), event.initial ? 'was already inside' : null];
+  const [kind, plain]: [Kind, string] = VERBS[event.type] ?? ['other', event.type.replaceAll(/[._]/g, ' ')];
+  const verb = (event.near && NEAR_VERBS[kind]) ?? plain;
+  const notes = [statusWords(event), causeWords(event), nearWords(event), event.initial ? 'was already inside' : null];
   return { kind, verb, notes: notes.filter((note) => note !== null) };
 }
 

@@ -92,7 +92,9 @@ export function optionWords(options: Options): string[] {
   ].filter((words) => words !== null);
 }
 
-export function shapeWords(geometry: Geometry, properties: Options): string {
+/** Geometry null: it is around assets. */
+export function shapeWords(geometry: Geometry | null, properties: Options): string {
+  if (!geometry) return `Within ${metres(number(properties.within_m))} of others. ${filtered(properties.near) ?? ''}`.trim();
   const [radius, buffer] = [number(properties.radius_m), number(properties.buffer_m)];
   if (geometry.type === 'Point') return `Circle with a radius of ${metres(radius)}`;
   if (geometry.type === 'LineString') return `Corridor, ${metres(buffer)} to each side`;

@@ -5,7 +5,7 @@
 import type { FeedEvent } from '../../live/messages';
 import { age, timeOfDay } from '../../lib/units';
 import { act } from '../actions';
-import { differences, fixNote, happenedMs, type Kind, tell } from '../format';
+import { differences, fixNote, happenedMs, placeName, tell, type Kind } from '../format';
 import { Absent, Cross, Dot, Dwell, Enter, Exit, Offline, Online, Silent, Speeding } from '../icons';
 import { feed, nowMs, told, why } from '../state';
 import type { Thread } from '../threads';
@@ -36,7 +36,7 @@ export function EventIcon({ kind }: { kind: Kind }) {
 export function Sentence({ event }: { event: FeedEvent }) {
   return (
     <>
-      <strong>{event.asset.name}</strong> {tell(event).verb} {event.geofence && <strong>{event.geofence.name}</strong>}
+      <strong>{event.asset.name}</strong> {tell(event).verb} {placeName(event) && <strong>{placeName(event)}</strong>}
     </>
   );
 }
@@ -101,7 +101,7 @@ function Item({ thread }: { thread: Thread }) {
       </button>
       <Before thread={thread} />
       {head.geofence && (
-        <button type="button" class="event-why" aria-label={`Why? ${head.asset.name} ${tell(head).verb} ${head.geofence.name}`} onClick={() => act().why(head)}>
+        <button type="button" class="event-why" aria-label={`Why? ${head.asset.name} ${tell(head).verb} ${placeName(head)}`} onClick={() => act().why(head)}>
           Why?
         </button>
       )}
