@@ -61,8 +61,16 @@ async def bare() -> AsyncIterator[Bare]:
 
 def unlimited_fleet(address: Address, load: Load, devices: int) -> Fleet:
     """As many devices as there are of ours, speaking as they do."""
-    path, tokens = f"/bare?fixes_per_frame={load.fixes_per_frame}", ["-"] * devices
-    return Fleet(address, path, tokens, 0, load.fixes_per_frame, load.encoding, FIRST_MS, alike=True)
+    return Fleet(
+        address=address,
+        path=f"/bare?fixes_per_frame={load.fixes_per_frame}",
+        tokens=["-"] * devices,
+        first=0,
+        fixes_per_frame=load.fixes_per_frame,
+        encoding=load.encoding,
+        first_ms=FIRST_MS,
+        alike=True,
+    )
 
 
 def _main(pipe: Connection) -> None:

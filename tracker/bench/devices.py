@@ -32,7 +32,7 @@ GOODBYE: Final = (1000).to_bytes(2)
 _decode = msgspec.json.Decoder(FromServer).decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """What the devices of a process are: tokens in order, where the first stands in the world, how they speak."""
 

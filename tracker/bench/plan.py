@@ -42,8 +42,8 @@ class Plan:
     moving: int = 10_000
     # history
     history_devices: int = 1_000
-    history_step_ms: int = 30_000
-    queries: int = 40
+    history_step_ms: int = 60_000
+    queries: int = 25
     # memory
     idle_devices: int = 2_000
     idle_viewers: int = 300

@@ -133,9 +133,16 @@ class Stand:
         come late are another matter.
         """
         fleet = Fleet(
-            self.target.address, PATH, tokens, next(self._places) * len(tokens), load.fixes_per_frame, load.encoding,
-            self._clock_ms if begin_ms is None else begin_ms, step_ms, stamped,
-        )  # fmt: skip
+            address=self.target.address,
+            path=PATH,
+            tokens=tokens,
+            first=next(self._places) * len(tokens),
+            fixes_per_frame=load.fixes_per_frame,
+            encoding=load.encoding,
+            first_ms=self._clock_ms if begin_ms is None else begin_ms,
+            step_ms=step_ms,
+            stamped=stamped,
+        )
         async with self._opened("ours", fleet) as streaming:
             yield streaming
             self._clock_ms = max(self._clock_ms, await streaming.clock_ms())
