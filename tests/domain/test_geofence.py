@@ -91,7 +91,9 @@ def check(index: FenceIndex, fences: dict[int, Geofence], lon: np.ndarray, lat: 
 
 
 def test_an_older_version_judges_no_more() -> None:
-    index = FenceIndex([fence(1, polygon([[SQUARE]]))])
+    """Also while it stands in a large tree, which is not made anew for one change."""
+    elsewhere = polygon([[box(-90, -90, -80, -80)]])
+    index = FenceIndex([fence(1, polygon([[SQUARE]])), *(fence(number, elsewhere) for number in range(2, 9))])
     index.put(Geofence(1, 2, "", polygon([[box(100, 0, 140, 40)]]), "trusted", 1))
     assert index.query(np.array([1.0, 11.0]), np.array([1.0, 1.0]))[0].tolist() == [1]
 
