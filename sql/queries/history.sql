@@ -34,9 +34,7 @@ ORDER BY a.id
 -- name: sealed_rows_at
 -- Of the i-th asset $1[i] the newest sealed row that begins, by its first trusted fix, at $3 at the latest, and ends at $2[i] or later.
 -- Binary COPY.
-SELECT a.nth::int, s.t0, s.n, s.bits, NULL::timestamptz[] AS time, NULL::bigint[] AS batch, NULL::int[] AS device, NULL::int[] AS lon,
-       NULL::int[] AS lat, NULL::int[] AS alt, NULL::int[] AS speed, NULL::smallint[] AS course, NULL::int[] AS accuracy,
-       NULL::smallint[] AS flags, s.attributes
+SELECT a.nth::int, s.t0, s.n, s.bits, s.attributes
 FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS a (asset, since, nth) CROSS JOIN LATERAL (
     SELECT s.t0, s.n, s.bits, s.attributes FROM sealed s
     WHERE s.asset = a.asset AND s.t0 <= $3 AND s.trusted_t0 <= $3 AND s.t1 >= a.since AND s.t0 > a.since - interval '24 hours'

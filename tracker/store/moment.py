@@ -2,7 +2,7 @@
 once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,13 +13,15 @@ import numpy as np
 from tracker.domain.batch import DEGREE, from_units
 from tracker.store.database import Connection, Database, Record
 from tracker.store.packing import Int64s, Reader
-from tracker.store.rows import PG_EPOCH_MS, STORED, copied, jsons, rows
+from tracker.store.rows import PG_EPOCH_MS, bits, copied, integer, jsons, rows
 from tracker.store.sql import sql
 from tracker.wire.times import to_datetime, to_ms
 
 Row = Mapping[str, Any]
 Box = tuple[float, float, float, float]  # west, south, east, north in degrees; west > east crosses the antimeridian
 
+ROWS_AT_ONCE: Final = 256  # their columns stay in the processor's cache
+_ROW: Final = (integer, integer, integer, bits, jsons)  # number, t0, n, bits, attributes
 _EVER: Final = datetime(1, 1, 2, tzinfo=UTC)
 _NUMBERS: Final = ("device", "lon", "lat", "alt", "speed", "course", "accuracy")
 
@@ -79,26 +81,26 @@ async def _sealed(connection: Connection, assets: Sequence[Record], at: datetime
 
 
 def _newest(data: bytes, at: datetime) -> dict[int, Sighting]:
-    """The newest fix of each row that is trusted by its own flags and not after an instant."""
-    stored = list(rows(data, (*STORED, jsons)))
-    if not stored:
-        return {}
+    """By the number of each row its newest fix that is trusted by its own flags and not after an instant."""
+    stored, found = list(rows(data, _ROW)), dict[int, Sighting]()
+    for first in range(0, len(stored), ROWS_AT_ONCE):
+        found.update(_newest_of(stored[first : first + ROWS_AT_ONCE], (to_ms(at) - PG_EPOCH_MS) * 1000))
+    return found
+
+
+def _newest_of(stored: Sequence[Sequence[Any]], at_us: int) -> Iterator[tuple[int, Sighting]]:
     reader = Reader([row[3] for row in stored], [row[2] for row in stored])
     own = reader.rows
-    at_us = np.array([(to_ms(at) - PG_EPOCH_MS) * 1000 - row[1] for row in stored], np.int64)
-    seen = (reader.column("flags") == 0) & (reader.column("time") * 1000 <= own.spread(at_us))
+    until_ms = own.spread(np.array([(at_us - row[1]) // 1000 for row in stored], np.int64))
+    seen = (reader.column("time") <= until_ms) & (reader.column("flags") == 0)
     place: Int64s = np.maximum.reduceat(np.where(seen, own.place(), 0), own.first)
-    part = reader.until(place)
-    last = part.rows.first + place
-    columns = {name: part.column(name)[last].tolist() for name in ("time", *_NUMBERS, "extra")}
-    found = {}
+    columns = {name: reader.pick(name, place).tolist() for name in ("time", *_NUMBERS, "extra")}
     for i, row in enumerate(stored):
         extra = columns["extra"][i]
         time = to_datetime(row[1] // 1000 + PG_EPOCH_MS + columns["time"][i])
         attributes = msgspec.json.decode(row[-1][extra - 1]) if extra else None
         numbers = {name: columns[name][i] for name in _NUMBERS}
-        found[row[0]] = Sighting(time=time, attributes=attributes, **numbers)
-    return found
+        yield row[0], Sighting(time=time, attributes=attributes, **numbers)
 
 
 def _sighting(row: Record) -> Sighting:

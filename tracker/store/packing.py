@@ -193,13 +193,25 @@ class Reader:
         self._batch_high = head["batch_high"].astype(np.int64)
         # A view of eight bytes that begins at every byte.
         self._words: NDArray[Any] = np.ndarray((len(data) - 8,), ">u8", data, 0, (1,))
-        width = (self._columns["kind"] & WIDTH).astype(np.int64)
-        self._at = begin[:, None] * 8 + _HEAD_BITS + self.rows.size[:, None] * (np.cumsum(width, axis=1) - width)
+        self._width = (self._columns["kind"] & WIDTH).astype(np.int64)
+        before = np.cumsum(self._width, axis=1) - self._width
+        self._at = begin[:, None] * 8 + _HEAD_BITS + self.rows.size[:, None] * before
 
-    def until(self, place: Int64s) -> "Reader":
-        """Of each row the fixes up to and with one of them, counting from 0."""
+    def pick(self, name: str, place: Int64s) -> Int64s:
+        """One value of each row, that of the fix at a place, counting from 0: read alone where it stands alone."""
+        values = self._part(np.arange(len(place)), np.ones_like(place), place).column(name)
+        summed = np.flatnonzero(self._columns["kind"][:, PACKED.index(name)] & SUMMED)
+        if len(summed):
+            part = self._part(summed, place[summed] + 1, np.zeros_like(summed))
+            values[summed] = part.column(name)[part.rows.first + part.rows.size - 1]
+        return values
+
+    def _part(self, rows: Int64s, sizes: Int64s, place: Int64s) -> "Reader":
+        """Some fixes of some rows, each from a place on."""
         part = copy(self)
-        part.rows = Rows(place + 1)
+        part.rows = Rows(sizes)
+        part._columns, part._batch_high = self._columns[rows], self._batch_high[rows]  # noqa: SLF001 - its own kind
+        part._at = self._at[rows] + place[:, None] * self._width[rows]  # noqa: SLF001
         return part
 
     def column(self, name: str) -> Int64s:
