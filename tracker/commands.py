@@ -403,7 +403,7 @@ def seal_command(
     today = datetime.now(UTC).date()
     open_day = first_open_day(datetime.now(UTC)) if before is None else before.date()
     if open_day > today:
-        raise SetupError(f"--before {open_day}: only days that are over can be sealed; the last one is {today}.")
+        raise SetupError(f"--before {open_day}: only days that are over can be sealed; write {today} or earlier.")
     with Bar(
         TextColumn("sealing"),
         BarColumn(),
