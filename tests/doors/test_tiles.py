@@ -129,6 +129,24 @@ async def test_a_way_between_pieces_that_both_lie_elsewhere_is_drawn(api: Api, c
     assert await features(api, tile, f"tracks&from={ms(0)}&to={ms(599)}") == []
 
 
+async def test_where_too_many_fixes_would_be_read_small_stretches_are_drawn_through_their_middle(
+    api: Api, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asset_of(api)
+    fixes = walk(900)
+    for first in range(0, 900, 60):
+        await filed(connection, 1, fixes[first : first + 60])
+    monkeypatch.setattr(reading, "MAX_FIXES", 100)
+    tile = Tile(7, 72, 37)
+    lines = await features(api, tile, "tracks" + SPAN)
+    off = {each.properties["off_px"] for each in lines}
+    assert off <= {4, 8, 16}
+    x, y = tile.places(*np.array([(each["lon"] / 1e7, each["lat"] / 1e7) for each in fixes]).T)
+    assert (shapely.distance(drawn(lines), shapely.points(x, y)) <= 8 * max(map(int, off))).all()
+    cells_ = await features(api, tile, "density" + SPAN)
+    assert sum(int(each.properties["fixes"]) for each in cells_) == 900
+
+
 async def test_a_tile_that_would_be_too_much_says_what_to_do(
     api: Api, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,13 +196,13 @@ def _lifetime(asked: tiles.Asked) -> str:
 
 
 async def _tracks(request: web.Request, tile: Tile, asked: tiles.Asked) -> bytes:
-    trace = await tiles.trace(request.app[DATABASE], tile, asked)
+    trace, pixels = await tiles.trace(request.app[DATABASE], tile, asked)
     assets = request.app[FLEET].assets
     names = {number: assets[number].name for number in asked.shown.tolist() if number in assets}
-    return await asyncio.to_thread(_drawn, tile, trace, names)
+    return await asyncio.to_thread(_drawn, tile, trace, names, pixels)
 
 
-def _drawn(tile: Tile, trace: Trace, names: Mapping[int, str]) -> bytes:
+def _drawn(tile: Tile, trace: Trace, names: Mapping[int, str], pixels: float) -> bytes:
     found = strokes(tile, trace)
     points = sum(len(part) for stroke in found for part in stroke.parts)
     if points > MAX_POINTS:
@@ -212,26 +212,32 @@ def _drawn(tile: Tile, trace: Trace, names: Mapping[int, str]) -> bytes:
         )
     layer = mvt.Layer("tracks", EXTENT)
     for stroke in found:
-        properties = {
+        properties: dict[str, mvt.Value] = {
             "asset": ids.public_id(ids.ASSET, stroke.asset),
             "name": names.get(stroke.asset, ""),
             "from": rfc3339(stroke.from_ms),
             "to": rfc3339(stroke.to_ms),
+            **_off(pixels),
         }
         layer.add(mvt.POINT if stroke.still else mvt.LINE, stroke.parts, properties)
     return layer.encode()
 
 
 async def _density(request: web.Request, tile: Tile, asked: tiles.Asked) -> bytes:
-    cells = await tiles.density(request.app[DATABASE], tile, asked)
-    return await asyncio.to_thread(_counted, cells)
+    cells, pixels = await tiles.density(request.app[DATABASE], tile, asked)
+    return await asyncio.to_thread(_counted, cells, pixels)
 
 
-def _counted(cells: Ints) -> bytes:
+def _off(pixels: float) -> dict[str, int]:
+    """How far from the truth a tile may be that shows more history than is read for one; nothing for any other."""
+    return {} if pixels == tiles.SIZES[0] else {"off_px": round(pixels)}
+
+
+def _counted(cells: Ints, pixels: float) -> bytes:
     """A point in the middle of each cell in which fixes are."""
     layer, side = mvt.Layer("density", EXTENT), EXTENT // CELLS
     rows, columns = np.nonzero(cells)
     middles = np.stack([columns, rows], axis=1) * side + side // 2
     for middle, fixes in zip(middles[:, None], cells[rows, columns].tolist(), strict=True):
-        layer.add(mvt.POINT, [middle], {"fixes": fixes})
+        layer.add(mvt.POINT, [middle], {"fixes": fixes, **_off(pixels)})
     return layer.encode()

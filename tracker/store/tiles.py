@@ -15,7 +15,7 @@ import numpy as np
 
 from tracker.domain.batch import DEGREE, Ints, Mask
 from tracker.domain.stroke import MAX_GAP_MS, Trace
-from tracker.domain.tile import BUFFER, CELLS, Tile
+from tracker.domain.tile import BUFFER, CELLS, PIXELS, Tile
 from tracker.errors import StoreUnavailable, TooLarge
 from tracker.store.copy import rows_of, time_ms_of, tuple_dtype
 from tracker.store.database import Connection, Database
@@ -26,6 +26,8 @@ from tracker.wire.times import to_datetime
 PATIENCE_S: Final = 8  # of one statement
 MAX_HEADS: Final = 500_000
 MAX_FIXES: Final = 1_000_000
+# How large, in pixels, what is not opened may be: more, only where otherwise more than MAX_FIXES would have to be read.
+SIZES: Final = (0.5, 4.0, 8.0, 16.0, 32.0)
 _LESS: Final = "ask for a shorter time, or name fewer assets"
 _PIECE, _SEALED, _UNFILED = 0, 1, 2
 
@@ -98,25 +100,36 @@ class _Doubts:
 
 
 Places = tuple[Ints, Ints, Ints, Ints]  # asset, time_ms, lon, lat of fixes, in no order
-# Which stretches are to be opened, and which are seen whole from outside.
-Plan = Callable[[Heads], tuple[Mask, Mask]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Which stretches are seen whole, of so many pixels at the most, and the fixes of those that were opened."""
+
+    whole: Mask
+    opened: Places
+    pixels: float
+
+
+# Which stretches are to be opened, and which are seen whole from outside, as they have no more than so many pixels.
+Plan = Callable[[Heads, float], tuple[Mask, Mask]]
 
 
 # What is asked -------------------------------------------------------------------------------------------------------
 
 
-async def trace(database: Database, tile: Tile, asked: Asked) -> Trace:
-    """The tracks in a tile and a little beyond: all fixes of which more than half a pixel can be seen.
+async def trace(database: Database, tile: Tile, asked: Asked) -> tuple[Trace, float]:
+    """The tracks in a tile and a little beyond: all fixes of which more can be seen than so many pixels.
 
     Raises:
         TooLarge: it would be too much work.
     """
-    heads, whole, opened = await _read(database, asked, _WORLD, lambda heads: _tracks(tile, asked, heads))
-    return await asyncio.to_thread(_trace, heads, whole, opened)
+    heads, seen = await _read(database, asked, _WORLD, lambda heads, pixels: _tracks(tile, asked, heads, pixels))
+    return await asyncio.to_thread(_trace, heads, seen), seen.pixels
 
 
-async def density(database: Database, tile: Tile, asked: Asked) -> Ints:
-    """How many fixes lie in each cell of a tile: (64, 64), rows from the north.
+async def density(database: Database, tile: Tile, asked: Asked) -> tuple[Ints, float]:
+    """How many fixes lie in each cell of a tile: (64, 64), rows from the north; and within how many pixels of it.
 
     Raises:
         TooLarge: it would be too much work.
@@ -124,15 +137,15 @@ async def density(database: Database, tile: Tile, asked: Asked) -> Ints:
     west, south, east, north = (round(side * DEGREE) for side in tile.box())
     # The antimeridian has two names, and both are in the first tile.
     box = (west - 1, south - 1, east + 1 if tile.x else _WORLD[2], north + 1)
-    heads, whole, opened = await _read(database, asked, box, lambda heads: _cells(tile, asked, heads))
-    return await asyncio.to_thread(_counts, tile, heads, whole, opened)
+    heads, seen = await _read(database, asked, box, lambda heads, pixels: _cells(tile, asked, heads, pixels))
+    return await asyncio.to_thread(_counts, tile, heads, seen), seen.pixels
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-async def _read(database: Database, asked: Asked, box: Box, plan: Plan) -> tuple[Heads, Mask, Places]:
-    """Where history lies, which stretches of it are seen whole, and the fixes of those that had to be opened."""
+async def _read(database: Database, asked: Asked, box: Box, plan: Plan) -> tuple[Heads, _Seen]:
+    """Where history lies, and what is seen of it."""
     async with (
         database.connection() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -143,12 +156,9 @@ async def _read(database: Database, asked: Asked, box: Box, plan: Plan) -> tuple
             unfiled = await copied(connection, "tile_journal", *asked.arguments, MAX_HEADS + 1)
             doubted = await copied(connection, "tile_doubts", *asked.arguments, MAX_HEADS + 1)
             heads, doubts = await asyncio.to_thread(_heads, asked, filed, unfiled, doubted)
-            opens, whole = await asyncio.to_thread(_plan, plan, heads)
-            fixes = int(heads.n[opens].sum())
-            if fixes > MAX_FIXES:
-                raise TooLarge(f"{fixes:,} fixes would have to be read for this tile, over {MAX_FIXES:,}: {_LESS}.")
+            opens, whole, pixels = await asyncio.to_thread(_plan, plan, heads)
             data = await _fixes(connection, heads.take(opens))
-    return heads, whole, await asyncio.to_thread(_opened, asked, data, doubts)
+    return heads, _Seen(whole, await asyncio.to_thread(_opened, asked, data, doubts), pixels)
 
 
 @contextmanager
@@ -225,9 +235,19 @@ def _doubted(doubts: _Doubts, asset: Ints, time_ms: Ints, lon: Ints, lat: Ints) 
     return flags
 
 
-def _plan(plan: Plan, heads: Heads) -> tuple[Mask, Mask]:
+def _plan(plan: Plan, heads: Heads) -> tuple[Mask, Mask, float]:
+    """Which stretches are opened, which are seen whole, and how many pixels those have at the most."""
+    fixes = 0
+    for pixels in SIZES:
+        opens, whole = _of_one_key(heads, *plan(heads, pixels))
+        fixes = int(heads.n[opens].sum())
+        if fixes <= MAX_FIXES:
+            return opens, whole, pixels
+    raise TooLarge(f"{fixes:,} fixes would have to be read for this tile, over {MAX_FIXES:,}: {_LESS}.")
+
+
+def _of_one_key(heads: Heads, opens: Mask, whole: Mask) -> tuple[Mask, Mask]:
     """Rows are found by asset and t0. The few that share them are opened if one of them is."""
-    opens, whole = plan(heads)
     keys = np.stack([heads.kind, heads.asset, heads.t0])
     again = np.flatnonzero(np.append(False, (np.diff(keys, axis=1) == 0).all(axis=0)) & (heads.kind != _UNFILED))
     for row in again.tolist():
@@ -265,10 +285,10 @@ def _groups(heads: Heads) -> tuple[Ints, Ints]:
     return np.cumsum(first) - 1, np.flatnonzero(first)
 
 
-def _tracks(tile: Tile, asked: Asked, heads: Heads) -> tuple[Mask, Mask]:
+def _tracks(tile: Tile, asked: Asked, heads: Heads, pixels: float) -> tuple[Mask, Mask]:
     """Stretches that meet the tile, or from which the way to the next one may pass through it."""
     if not len(heads):
-        return heads.sure, heads.sure
+        return heads.sure, heads.sure.copy()
     group, begin = _groups(heads)
     least = [np.minimum.reduceat(values, begin) for values in (heads.west, heads.south, heads.t0)]
     most = [np.maximum.reduceat(values, begin) for values in (heads.east, heads.north, heads.t1)]
@@ -279,7 +299,7 @@ def _tracks(tile: Tile, asked: Asked, heads: Heads) -> tuple[Mask, Mask]:
     linked &= _meets(tile, low[0], low[1], high[0], high[1])
     near[1:] |= linked
     near[:-1] |= linked
-    wide, tall = (DEGREE * half_pixel for half_pixel in tile.half_pixel_deg)
+    wide, tall = (DEGREE * 2 * pixels * half_pixel for half_pixel in tile.half_pixel_deg)
     small = (heads.east - heads.west <= wide) & (heads.north - heads.south <= tall)
     whole = near[group] & small & heads.sure & _within(asked, heads)
     return near[group] & ~whole, whole
@@ -295,14 +315,14 @@ def _meets(tile: Tile, west: Ints, south: Ints, east: Ints, north: Ints) -> Mask
     return meets
 
 
-def _trace(heads: Heads, whole: Mask, opened: Places) -> Trace:
+def _trace(heads: Heads, seen: _Seen) -> Trace:
     """All in event order. What is seen from outside is in its middle, from when it begins until it ends."""
     _, begin = _groups(heads)
-    small = heads.take(whole)
+    small = heads.take(seen.whole)
     lon, lat = (small.west + small.east) // 2, (small.south + small.north) // 2
     first, last = (small.asset, small.t0, lon, lat), (small.asset, small.t1, lon, lat)
     lasts = small.t1 > small.t0
-    columns = first, tuple(values[lasts] for values in last), opened
+    columns = first, tuple(values[lasts] for values in last), seen.opened
     asset, time_ms, lon, lat = (np.concatenate(values) for values in zip(*columns, strict=True))
     assets = np.unique(heads.asset)
     codes = _codes(assets, asset, time_ms)
@@ -318,20 +338,29 @@ def _trace(heads: Heads, whole: Mask, opened: Places) -> Trace:
 # Density -------------------------------------------------------------------------------------------------------------
 
 
-def _cells(tile: Tile, asked: Asked, heads: Heads) -> tuple[Mask, Mask]:
-    """Stretches in the tile; those in one cell are not opened."""
+def _cells(tile: Tile, asked: Asked, heads: Heads, pixels: float) -> tuple[Mask, Mask]:
+    """Stretches in the tile; those in one cell, or in cells of so many pixels, are not opened."""
     west, north = tile.cells(heads.west, heads.north)
     east, south = tile.cells(heads.east, heads.south)
     narrow = heads.east - heads.west < 180 * DEGREE
     meets = (north < CELLS) & (south >= 0) & ~(narrow & (west <= east) & ((west >= CELLS) | (east < 0)))
-    one = narrow & (west == east) & (north == south)
-    whole = meets & one & heads.sure & _within(asked, heads)
+    cells = pixels * CELLS / PIXELS if pixels > SIZES[0] else 0
+    whole = (
+        meets
+        & narrow
+        & (east - west <= cells)
+        & (west <= east)
+        & (south - north <= cells)
+        & heads.sure
+        & _within(asked, heads)
+    )
     return meets & ~whole, whole
 
 
-def _counts(tile: Tile, heads: Heads, whole: Mask, opened: Places) -> Ints:
-    small = heads.take(whole)
-    column, row = tile.cells(np.concatenate([small.west, opened[2]]), np.concatenate([small.south, opened[3]]))
+def _counts(tile: Tile, heads: Heads, seen: _Seen) -> Ints:
+    small, opened = heads.take(seen.whole), seen.opened
+    lon, lat = (small.west + small.east) // 2, (small.south + small.north) // 2
+    column, row = tile.cells(np.concatenate([lon, opened[2]]), np.concatenate([lat, opened[3]]))
     count = np.concatenate([small.n, np.ones(len(opened[0]), np.int64)])
     inside = (column >= 0) & (column < CELLS) & (row >= 0) & (row < CELLS)
     cells = np.zeros((CELLS, CELLS), np.int64)
