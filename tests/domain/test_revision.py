@@ -8,7 +8,7 @@ import pytest
 from tests.domain.scenes import box, fence
 from tracker.domain.fold import Fact
 from tracker.domain.presence import DWELL, ENTER, EXIT, Crossed
-from tracker.domain.revision import Difference, Outcome, Standing, Turn, Visit, compare, visits
+from tracker.domain.revision import Difference, Outcome, Standing, Turn, Visit, compare, settled, visits
 from tracker.domain.shape import polygon
 
 YARD, DEPOT = (fence(number, polygon([[box(0, 0, 4, 4)]])) for number in (1, 2))
@@ -131,3 +131,31 @@ def test_a_visit_split_in_two_ends_twice_and_the_second_is_new() -> None:
 def test_only_enters_and_exits_make_visits() -> None:
     turns = [turn(ENTER, 10, 1), turn(DWELL, 15, 2), turn(EXIT, 20, 3), turn(EXIT, 25, 4)]
     assert after([], turns, set()) == ([], [visit(None, (10, 1), (20, 3))])
+
+
+# As far as it was judged ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_judged_so_far_is_told_up_to_where_both_stories_are_on_one_side() -> None:
+    old = [standing(1, ENTERED), standing(2, LEFT), standing(3, fact(ENTER, 40)), standing(4, fact(DWELL, 50))]
+    new = [fact(ENTER, 12), fact(EXIT, 22), fact(ENTER, 30, of=DEPOT), fact(DWELL, 55)]
+    found = settled(old, new, {}, complete=False)
+    assert (found.old, found.new) == ([old[0], old[1], old[3]], [new[0], new[1], new[3]])
+    assert (found.left_old, found.left_new) == ([old[2]], [new[2]])
+    assert found.left_entered == {YARD.id: None, DEPOT.id: None}
+    whole = settled(old, new, {}, complete=True)
+    assert (whole.old, whole.new, whole.left_old, whole.left_new) == (old, new, (), ())
+
+
+def test_inside_since_another_fix_is_not_the_same_side() -> None:
+    old, new = [standing(2, LEFT)], [fact(EXIT, 15), fact(ENTER, 17)]
+    found = settled(old, new, {YARD.id: 3}, complete=False)
+    assert (found.old, found.new, found.left_old, found.left_new) == ([], [], old, new)
+    assert found.left_entered == {YARD.id: 3}
+    same = settled([*old, standing(9, fact(ENTER, 17))], new, {YARD.id: 3}, complete=False)
+    assert (len(same.old), len(same.new), same.left_entered) == (2, 2, {})
+
+
+def test_turns_at_one_place_come_in_no_order() -> None:
+    old = [standing(5, fact(ENTER, 20)), standing(9, fact(EXIT, 20))]  # the exit was told later
+    assert settled(old, [LEFT, fact(ENTER, 20)], {YARD.id: 3}, complete=False).left_entered == {}

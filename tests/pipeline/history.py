@@ -19,7 +19,7 @@ from tracker.domain.presence import AssetState, LastFix, Presence, SightState
 from tracker.pipeline.assets import retag
 from tracker.pipeline.fences import Draft, create, delete, replace_fence
 from tracker.pipeline.record import KINDS
-from tracker.pipeline.review import review
+from tracker.pipeline.review import catch_up, review
 from tracker.pipeline.revise import Reviser
 from tracker.pipeline.stretch import LAST_MS
 from tracker.store import fixes
@@ -40,7 +40,7 @@ Chore = Literal["revise", "file", "restart"]
 
 @dataclass(frozen=True)
 class Race:
-    """A batch that is stored while its assets are judged again."""
+    """A batch that is stored while its assets are judged again. Of an odd number: it is noticed before the end."""
 
     batch: Batch
 
@@ -226,9 +226,14 @@ class History:
         assert node is not None
         chosen = sorted(self.writer.late)
         self.writer.late.clear()
-        found = [await review(node.database, self.writer, asset, self.reviser._tell) for asset in chosen]
+        reviews = [await review(node.database, self.writer, asset, self.reviser._tell) for asset in chosen]
+        found = [each for each in reviews if each is not None]
         await self.batch(batch)
-        self.reviser._found += [each for each in found if each is not None]
+        for each in found:
+            if each.at_end and batch.number % 2:  # as a review does that took long
+                async with node.database.connection() as connection:
+                    await catch_up(connection, self.writer, each, self.writer.committed)
+        self.reviser._found += found
         await self.reviser._correct_all()
 
     async def revise(self) -> None:

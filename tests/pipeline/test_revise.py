@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def histories(draw: st.DrawFn) -> tuple[Arrival, list[Step]]:
 
 
 @pytest.mark.timeout(7_200)
-@some(25)
+@some(15)
 @given(histories())
 async def test_what_comes_anyhow_ends_as_what_happened(history: History, drawn: tuple[Arrival, list[Step]]) -> None:
     arrived, steps = drawn
@@ -174,7 +175,7 @@ STORIES: dict[str, list[Step]] = {
         IN_AND_OUT,
         batch(at(15, 1)),
         Race(batch(at(17, 1), at(30, 1))),
-        Race(batch(at(31, 1))),
+        Race(replace(batch(at(31, 1)), number=1)),
     ],
     "a late fix that lies open at the end": [fence(), IN_AND_OUT, batch(at(5, 1)), "restart", batch(at(2, 1))],
 }
@@ -248,10 +249,10 @@ async def test_cabs_are_told_of_alike_in_any_order(history: History, test_data: 
             for row in mine
             for fix in [FixRow(int(row["time_ms"]), round(float(row["lon"]) * UNIT), round(float(row["lat"]) * UNIT))]
         }
-        first = [fixes[key] for key in sorted(fixes)[:200]]
+        first = [fixes[key] for key in sorted(fixes)[:120]]
         last_ms[cab] = first[-1].time_ms
         chance = random.Random(device)
-        arriving = {"sorted": first, "reversed": first[::-1]}.get(order) or chance.sample([*first, *first], 400)
+        arriving = {"sorted": first, "reversed": first[::-1]}.get(order) or chance.sample([*first, *first], 240)
         for start, end in pairwise([*range(0, len(arriving), 20), len(arriving)]):
             history.writer.intake.put(history.sockets[device].source, positions(arriving[start:end]))
             await history.sockets[device].source.quiet()
@@ -267,6 +268,6 @@ async def test_cabs_are_told_of_alike_in_any_order(history: History, test_data: 
     wanted = {each for each in wanted if each[0] in cabs and each[1] <= last_ms[each[0]]}
     membership = rows(test_data / "reference" / "sf_fence_membership_10cabs.csv.gz")
     close = {(row["device"], row["fence"]) for row in membership if float(row["boundary_m"]) < SURE_M}
-    assert len(wanted) > 200
+    assert len(wanted) > 100
     assert {each for each in found ^ wanted if (each[0], each[3]) not in close} == set()
     assert isinstance(history.sockets[1], Socket)

@@ -6,6 +6,7 @@ with the length of what is late.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,7 +17,7 @@ from tracker.domain.fold import Fold, FullKey, Turning, key_of, keys_of
 from tracker.domain.presence import AssetState
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.findings import CHECKPOINT_EVERY
-from tracker.pipeline.stretch import LAST_MS, MAX_FOUND, Stretch, between, parts
+from tracker.pipeline.stretch import LAST_MS, MAX_FOUND, Stretch, between, parted
 from tracker.store import fixes, revision
 from tracker.store.database import Connection, Database
 from tracker.store.fixes import Stored
@@ -24,6 +25,8 @@ from tracker.store.revision import Checkpoint, Late
 from tracker.store.sql import sql
 
 WINDOW_FIXES: Final = 5_000  # read at once
+AT_MOST_S: Final = 0.02  # without a pause, about
+FEWEST: Final = 16  # fixes without a pause
 NEAR_BATCHES: Final = 20  # as many with fixes of the asset are left for the writer to judge on top
 
 Tell = Callable[[Stretch], Awaitable[None]]
@@ -67,6 +70,8 @@ class _Review:
         self._read = database.connection
         self._writer = writer
         self._tell = tell
+        self._size = CHECKPOINT_EVERY  # fixes that are judged without a pause
+        self._unkept = 0  # fixes since the last checkpoint
 
     async def run(self, asset: int) -> Stretch | None:
         async with self._read() as connection:
@@ -134,18 +139,32 @@ class _Review:
             async with self._read() as connection:
                 until_ms = await fixes.until(connection, stretch.asset, from_ms, end_ms, WINDOW_FIXES)
                 stored = await fixes.read(connection, stretch.asset, from_ms, until_ms)
-            these = parts(between(stored, after_place, until_place, stretch.batch), CHECKPOINT_EVERY)
-            for part in these:
+            rest = between(stored, after_place, until_place, stretch.batch)
+            while len(rest):
+                part, rest = parted(rest, min(self._size, CHECKPOINT_EVERY))
                 await self._place(stretch, part)
-                stretch.judge(part)
-                if part is not these[-1] or len(part) >= CHECKPOINT_EVERY:
+                self._judge(stretch, part)
+                if self._unkept >= CHECKPOINT_EVERY:
                     await self._keep(stretch)
                 await asyncio.sleep(0)
             if until_ms >= end_ms:
                 return
             from_ms = until_ms + 1
 
+    def _judge(self, stretch: Stretch, part: Stored) -> None:
+        """As many fixes as do not hold up everything else: where versions alternate each costs a hundred times as
+        much.
+        """
+        started_s = time.perf_counter()
+        stretch.judge(part)
+        self._unkept += len(part)
+        if time.perf_counter() - started_s > AT_MOST_S:
+            self._size = max(self._size // 2, FEWEST)
+        else:
+            self._size = min(self._size * 2, CHECKPOINT_EVERY)
+
     async def _keep(self, stretch: Stretch) -> None:
+        self._unkept = 0
         stretch.keep()
         if stretch.found >= MAX_FOUND:
             await self._tell(stretch)

@@ -25,6 +25,7 @@ EVERY_S: Final = 0.5  # so long fixes gather before their assets are judged agai
 ASSETS_AT_ONCE: Final = 64  # chosen in one turn, and corrected in one transaction
 MOVED_S: Final = 0.05  # so long after the fixes of an asset were found to be moved it is looked at again
 PATIENCE_S: Final = 0.2  # an asset that takes longer goes on beside the others
+TURN_S: Final = 1.0  # so long assets are judged before what was found is corrected
 MAX_BESIDE: Final = 4  # as many; over it those that take long wait for a place, and the others go on
 ASIDE_S: Final = (1.0, 600.0)  # an asset that fails is left alone so long; twice as long each time, up to this
 
@@ -95,26 +96,33 @@ class Reviser:
     def _has_work(self) -> bool:
         done = any(task.done() for task in self._beside.values())
         place = bool(self._slow) and len(self._beside) < MAX_BESIDE
-        return done or place or bool(self._found or self._unsure or self._next())
+        return done or place or bool(self._found or self._unsure or self._due())
 
     async def _turn(self) -> None:
         """Judge some assets again, and correct what was found."""
-        chosen = self._next()
-        self._last = chosen[-1] if chosen else self._last
-        for asset in chosen:
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + TURN_S
+        for asset in self._next():
+            self._last = asset
             self._writer.late.discard(asset)
             await self._judge(asset)
+            if clock() > until_s:
+                break
         self._fill()
         self._gather()
         await self._correct_all()
 
     # Judging
 
-    def _next(self) -> list[int]:
-        """Some of the late assets, going round: one that is late all the time keeps nobody waiting."""
+    def _due(self) -> set[int]:
+        """Late assets that are nowhere else and need not be left alone."""
         now_s = asyncio.get_running_loop().time()
         resting = {asset for asset, each in self._aside.items() if each.until_s > now_s}
-        waiting = sorted(self._writer.late - self._under_way() - self._slow.keys() - resting)
+        return self._writer.late - self._under_way() - self._slow.keys() - resting
+
+    def _next(self) -> list[int]:
+        """Some of them, going round: one that is late all the time keeps nobody waiting."""
+        waiting = sorted(self._due())
         place = bisect_right(waiting, self._last)
         return (waiting[place:] + waiting[:place])[:ASSETS_AT_ONCE]
 

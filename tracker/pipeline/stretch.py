@@ -4,7 +4,6 @@ is still to be told. No I/O: fixes and the places of changes are handed in.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -176,16 +175,11 @@ def _sorts_after(time_ms: Any, lon: Any, lat: Any, place: Key) -> Mask:
     return np.asarray((time_ms > t) | ((time_ms == t) & ((lon > x) | ((lon == x) & (lat > y)))), np.bool_)
 
 
-def parts(stored: Stored, size: int) -> list[Stored]:
-    """About so many at once, equal ones together."""
+def parted(stored: Stored, size: int) -> tuple[Stored, Stored]:
+    """About so many of the first, and the rest; equal ones stay together."""
     columns = stored.columns
-    fresh = np.ones(len(stored), np.bool_)
-    fresh[1:] = False
+    same = np.ones(max(len(stored) - size, 0), np.bool_)
     for column in (columns.time_ms, columns.lon, columns.lat):
-        fresh[1:] |= column[1:] != column[:-1]
-    starts = np.flatnonzero(fresh)
-    cuts = [0]
-    while cuts[-1] < len(stored):
-        following = np.searchsorted(starts, cuts[-1] + size)
-        cuts.append(int(starts[following]) if following < len(starts) else len(stored))
-    return [stored.take(slice(*cut)) for cut in pairwise(cuts)]
+        same &= column[size:] == column[size - 1 : -1]
+    end = size + int(np.argmin(same)) if not same.all() else len(stored)
+    return stored.take(slice(0, end)), stored.take(slice(end, None))
