@@ -1,7 +1,6 @@
 """What every benchmark has at hand: the server, the plan, the bar; the objects that it makes there and takes away."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +27,7 @@ GEOFENCE_BYTES_AT_ONCE: Final = 2_000_000
 REMOVED_AT_ONCE: Final = 8
 LOOK_EVERY_S: Final = 0.25
 STILL_S: Final = 2.5  # the filer looks once a second
+REST_MS: Final = 60_000  # between two loads, as they begin their round where it began
 PATH: Final = f"/v1/ingest?stream={STREAM}"
 BEGIN_BEFORE_MS: Final = (
     12 * 3600 * 1000
@@ -40,7 +40,6 @@ class Stand:
     def __init__(self, target: Target, plan: Plan, bar: BenchBar) -> None:
         self.target, self.plan, self.bar = target, plan, bar
         self._made: dict[str, list[str]] = {"geofences": [], "devices": [], "assets": []}
-        self._places = itertools.count()
         self._geofences = 0
         self._helpers: dict[str, Helper] = {}  # processes take long to start: they stay for the next load
         self._stack = AsyncExitStack()
@@ -136,7 +135,7 @@ class Stand:
             address=self.target.address,
             path=PATH,
             tokens=tokens,
-            first=next(self._places) * len(tokens),
+            first=0,  # the same places again: who stands elsewhere a moment later has jumped
             fixes_per_frame=load.fixes_per_frame,
             encoding=load.encoding,
             first_ms=self._clock_ms if begin_ms is None else begin_ms,
@@ -145,7 +144,7 @@ class Stand:
         )
         async with self._opened("ours", fleet) as streaming:
             yield streaming
-            self._clock_ms = max(self._clock_ms, await streaming.clock_ms())
+            self._clock_ms = max(self._clock_ms, await streaming.clock_ms() + REST_MS)
 
     @asynccontextmanager
     async def beside(self, address: websocket.Address, load: Load, devices: int) -> AsyncIterator["Streaming"]:
