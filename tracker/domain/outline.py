@@ -4,7 +4,7 @@ Polygons are straight in lon/lat, circles and corridors geodesic; what is cut at
 at the tile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -28,16 +28,10 @@ _TURNS: Final = (-360.0, 0.0, 360.0)
 
 def outlines(tile: Tile, shape: Shape) -> list[Ring]:
     """Rings in units, each exterior before its holes: exteriors clockwise as they are seen, holes the other way."""
-    box = tile.box(BUFFER)
-    parts = [
-        shapely.intersection(part, shapely.box(*box))
-        for whole in _in_degrees(tile, shape)
-        for turn in _TURNS
-        if _meets(part := _turned(whole, turn), box)
-    ]
+    parts = [part for whole in _in_degrees(tile, shape) for part in _within(whole, tile.box(BUFFER))]
     if not parts:
         return []
-    seen = shapely.segmentize(shapely.union_all(parts), _longest_deg(tile))
+    seen = shapely.segmentize(parts[0] if len(parts) == 1 else shapely.union_all(parts), _longest_deg(tile))
     placed = shapely.transform(seen, lambda at: np.column_stack(tile.unwrapped(at[:, 0], at[:, 1])))
     whole_numbers = shapely.set_precision(shapely.make_valid(placed), 1.0)
     polygons = [part for part in shapely.get_parts([whole_numbers]) if isinstance(part, shapely.Polygon)]
@@ -53,9 +47,12 @@ def speck(tile: Tile, box: Box) -> Ring:
     return np.array([[west, north], [east, north], [east, south], [west, south]], np.int64)
 
 
-def _meets(shape: Polygonal, box: Box) -> bool:
-    west, south, east, north = shapely.bounds(shape)
-    return bool(west <= box[2] and east >= box[0] and south <= box[3] and north >= box[1])
+def _within(shape: Polygonal, box: Box) -> Iterator[Polygonal]:
+    """What of it is in a box, by each name that its longitudes have."""
+    west, south, east, north = shapely.bounds(shape).tolist()
+    for turn in _TURNS:
+        if west + turn <= box[2] and east + turn >= box[0] and south <= box[3] and north >= box[1]:
+            yield shapely.intersection(_turned(shape, turn), shapely.box(*box))
 
 
 def _turned(shape: Polygonal, turn: float) -> Polygonal:

@@ -16,10 +16,10 @@ from aiohttp import web
 from tracker.access.roles import Role, require
 from tracker.domain.batch import Ints
 from tracker.domain.fleet import Fleet
-from tracker.domain.geodesy import Box
+from tracker.domain.geodesy import Box, covers
 from tracker.domain.geofence import Geofence
 from tracker.domain.outline import outlines, speck
-from tracker.domain.shape import boxes
+from tracker.domain.shape import Circle, boxes
 from tracker.domain.stroke import Trace, strokes
 from tracker.domain.tile import BUFFER, CELLS, EXTENT, Tile
 from tracker.doors.history import span_of
@@ -78,16 +78,24 @@ class Fences:
 
     def _look(self, fences: Sequence[Geofence]) -> None:
         known = self._known
-        self._known = {
-            fence.id: entry
-            if (entry := known.get(fence.id)) is not None and entry[0] is fence
-            else (fence, boxes(fence.shape))
-            for fence in fences
-        }
+        new = [fence for fence in fences if fence.id not in known or known[fence.id][0] is not fence]
+        found = {fence.id: (fence, own) for fence, own in zip(new, _boxes(new), strict=True)}
+        self._known = {fence.id: found.get(fence.id) or known[fence.id] for fence in fences}
         entries = [(number, box) for number, (_, own) in self._known.items() for box in own]
         self._owner = np.array([number for number, _ in entries], np.int64)
         self._boxes = np.array([box for _, box in entries], np.float64).reshape(-1, 4)
         self._fences = fences
+
+
+def _boxes(fences: Sequence[Geofence]) -> list[list[Box]]:
+    """Of each; circles, of which there may be very many, all at once."""
+    circles = [(nth, fence.shape) for nth, fence in enumerate(fences) if isinstance(fence.shape, Circle)]
+    places = np.array([(each.lon, each.lat, each.radius_m) for _, each in circles], np.float64).reshape(-1, 3)
+    owner, found = covers(*places.T)
+    own: dict[int, list[Box]] = {nth: [] for nth, _ in circles}
+    for which, (west, south, east, north) in zip(owner.tolist(), found.tolist(), strict=True):
+        own[circles[which][0]].append((west, south, east, north))
+    return [own[nth] if nth in own else boxes(fence.shape) for nth, fence in enumerate(fences)]
 
 
 def routes() -> list[web.RouteDef]:
