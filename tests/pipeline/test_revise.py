@@ -143,6 +143,11 @@ STORIES: dict[str, list[Step]] = {
         fence(quality="all"),
         batch(at(70, 1), at(60, -1, flags=STANDBY)),
     ],
+    "a place stored before and after the geofence was made, where a state is kept": [
+        batch(at(10, 0, -1), at(20, 0, -1), at(30, 9)),
+        fence(),
+        batch(at(10, 0, 1), at(20, 0, -1, alt=500)),
+    ],
     "filed before it was doubted": [batch(at(50, -1, 5), at(50, -5, 8)), fence(), batch(at(50, -1, -3)), "file"],
     "a geofence ends, and then the server": [
         fence(),
