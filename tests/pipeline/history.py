@@ -251,7 +251,7 @@ class History:
         assert node is not None
         async with node.filer._ready().transaction(), asyncio.timeout(10):
             await node.filer.file_due(at_fixes=0)
-            while self.writer.late or self.reviser._beside:
+            while self.reviser._due():  # what is found is held up, also of those that are late again
                 await self.reviser._turn()
 
     async def change(self, version: Version) -> None:
