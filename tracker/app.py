@@ -306,6 +306,11 @@ class Server:
             ),
             "tracker_sealed_fixes_total": ("counter", "Fixes sealed since the start", self.sealer.stats.sealed_fixes),
             "tracker_late_assets": ("gauge", "Assets that wait to be judged again", self.reviser.waiting),
+            "tracker_late_assets_aside": (
+                "gauge",
+                "Of those, assets that could not be judged and are tried again later",
+                self.reviser.aside,
+            ),
             "tracker_judged_again_total": ("counter", "Fixes judged again for late ones", self.reviser.fixes),
             "tracker_corrections_total": (
                 "counter",

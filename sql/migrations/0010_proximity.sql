@@ -1,6 +1,7 @@
 -- Geofences around assets: they have no geometry; their events and visits name the other asset.
 
 ALTER TABLE geofence_version ALTER COLUMN geom DROP NOT NULL;
+CREATE INDEX geofence_version_around ON geofence_version (geofence) WHERE geom IS NULL AND to_batch IS NULL;
 
 ALTER TABLE event
     ADD COLUMN near      int,                                    -- the other asset

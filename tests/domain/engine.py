@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -351,11 +352,14 @@ def folded(arrival: Arrival, cuts: Sequence[int]) -> tuple[list[Told], dict[tupl
 # -------------------------------------
 
 
+THOROUGH: Final = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+patient = pytest.mark.timeout(7_200 if THOROUGH else 120)
+
+
 def some(examples: int) -> settings:
     """So many examples, and a hundred times as many where HYPOTHESIS_PROFILE says `thorough`."""
-    thorough = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
     unwanted = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    return settings(max_examples=examples * (100 if thorough else 1), deadline=None, suppress_health_check=unwanted)
+    return settings(max_examples=examples * (100 if THOROUGH else 1), deadline=None, suppress_health_check=unwanted)
 
 
 def is_close_call(arrival: Arrival) -> bool:

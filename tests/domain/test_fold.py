@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import chronicle_of, columns, differences, doubts_of, expected, folded, is_close_call, some
+from tests.domain.engine import (
+    chronicle_of,
+    columns,
+    differences,
+    doubts_of,
+    expected,
+    folded,
+    is_close_call,
+    patient,
+    some,
+)
 from tests.domain.reference import FixRow, TagsChange, Version
 from tests.domain.worlds import STEP, Arrival, Change, World, arrive, box, worlds
 from tracker.domain.fix import Flag
@@ -20,7 +30,7 @@ FAR: Final = polygon([[box(100, 100, 101, 101)]])
 BUS: Final = frozenset(["bus"])
 
 
-@pytest.mark.timeout(3_600)
+@patient
 @some(50)
 @given(worlds(assets=1), st.sets(st.integers(1, 40)))
 def test_what_came_anyhow_is_judged_again_as_what_happened(world: World, cuts: set[int]) -> None:

@@ -16,7 +16,7 @@ import pytest
 import shapely
 from hypothesis import given
 
-from tests.domain.engine import Life, differences, doubts_of, expected, folded, is_close_call, punctual, some
+from tests.domain.engine import Life, differences, doubts_of, expected, folded, is_close_call, patient, punctual, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Told, Version
 from tests.domain.test_reference import SURE_M, rows, san_francisco
 from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box
@@ -26,7 +26,7 @@ SQUARE = polygon([[box(0, 0, 4, 4)]])
 DEGREE_M = 111_319.49  # along the equator
 
 
-@pytest.mark.timeout(3_600)
+@patient
 @some(60)
 @given(punctual())
 def test_what_comes_in_event_order_is_told_at_once(arrival: Arrival) -> None:

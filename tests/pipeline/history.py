@@ -253,6 +253,7 @@ class History:
             await node.filer.file_due(at_fixes=0)
             while self.reviser._due():  # what is found is held up, also of those that are late again
                 await self.reviser._turn()
+                await asyncio.sleep(0)
 
     async def change(self, version: Version) -> None:
         options = options_of(version)

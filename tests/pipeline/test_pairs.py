@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import some
+from tests.domain.engine import patient, some
 from tests.domain.test_proximity import Seen, expected
 from tests.pipeline.node import Node
 from tests.pipeline.world import Socket
@@ -284,7 +284,7 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 )
 
 
-@pytest.mark.timeout(7_200)
+@patient
 @some(25)
 @given(steps, st.sampled_from([10.0, 25.0]))
 async def test_what_comes_anyhow_ends_as_what_happened(world: World, steps: list[Step], within_m: float) -> None:

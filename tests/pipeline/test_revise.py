@@ -13,7 +13,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import is_close_call, some
+from tests.domain.engine import is_close_call, patient, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Version
 from tests.domain.test_reference import SURE_M, rows
 from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, worlds
@@ -59,7 +59,7 @@ def histories(draw: st.DrawFn) -> tuple[Arrival, list[Step]]:
     return arrived, steps
 
 
-@pytest.mark.timeout(7_200)
+@patient
 @some(15)
 @given(histories())
 async def test_what_comes_anyhow_ends_as_what_happened(history: History, drawn: tuple[Arrival, list[Step]]) -> None:

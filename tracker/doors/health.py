@@ -1,7 +1,10 @@
 """/healthz, /readyz and /metrics: what an operator's tools ask. They say nothing about anybody's whereabouts."""
 
 import logging
+import resource
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -66,10 +69,30 @@ def _gauges(app: web.Application) -> dict[str, tuple[str, str, float]]:
         "tracker_viewers": ("gauge", "Open sockets of viewers", len(app[VIEWERS])),
         "tracker_assets": ("gauge", "Assets", len(app[FLEET].assets)),
         "tracker_devices": ("gauge", "Devices", len(app[FLEET].devices)),
-        "tracker_geofences": ("gauge", "Geofences in force", len(writer.index.fences)),
+        "tracker_geofences": (
+            "gauge",
+            "Geofences in force",
+            len(writer.index.fences) + len(writer.proximities.current),
+        ),
         "tracker_streams_in_memory": ("gauge", "Streams open or not filed yet", len(writer.lanes)),
         "tracker_last_event_id": ("gauge", "Place of the newest event in the feed", hub.feed.last_id),
+        "process_cpu_seconds_total": (
+            "counter",
+            "Processor time of the server, without PostgreSQL",
+            time.process_time(),
+        ),
+        **_memory(),
     }
+
+
+def _memory() -> dict[str, tuple[str, str, float]]:
+    """As Linux tells it; elsewhere it is left out."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return {}
+    told = "Memory of the server, without PostgreSQL"
+    return {"process_resident_memory_bytes": ("gauge", told, float(pages * resource.getpagesize()))}
 
 
 MORE_METRICS: Final[web.AppKey[Callable[[], dict[str, tuple[str, str, float]]]]] = web.AppKey("more_metrics")

@@ -75,6 +75,11 @@ class Reviser:
             await asyncio.gather(self._task, return_exceptions=True)
 
     @property
+    def aside(self) -> int:
+        """Assets that could not be judged, and are tried again later."""
+        return len(self._aside)
+
+    @property
     def waiting(self) -> int:
         """Assets that are late now, those under way and those set aside included."""
         return len(self._writer.late | self._slow.keys() | self._under_way())
