@@ -249,7 +249,7 @@ async def test_viewers_who_stop_reading_delay_nobody_and_cost_no_memory_and_see_
         grown = served.status("VmHWM") - before
         unread = DEAF_VIEWERS * sum(len(json.dumps(message)) for message in watcher.heard)
         print(f"{unread / 1e6:.0f} MB not read; grown by {grown / 1e6:.1f} MB; slowest update {slowest_s:.2f} s")
-        assert grown < unread / 3
+        assert grown < unread / 2
         assert slowest_s < 5
         for sleeper in sleepers:
             await reads_on(sleeper, assets[-1], ROUNDS / 10)
