@@ -197,13 +197,9 @@ class Server:
         self.sealer = Sealer(url)
         self._watch(self._stack, self.sealer.run(), "sealer")
         self.reviser = Reviser(self.database, self.writer)
-        await self.reviser.start()
-        self.reviser.on_end(self.failed.set)
-        self._stack.push_async_callback(self.reviser.stop)
+        self._watch(self._stack, self.reviser.run(), "reviser")
         self.pairs = PairJudge(self.database, self.writer)
-        await self.pairs.start()
-        self.pairs.on_end(self.failed.set)
-        self._stack.push_async_callback(self.pairs.stop)
+        self._watch(self._stack, self.pairs.run(), "pairs")
         await self.dispatcher.start()
         self._stack.push_async_callback(self.dispatcher.stop)
         self.hub.start()
@@ -211,13 +207,18 @@ class Server:
 
     def _watch(self, stack: AsyncExitStack, run: Coroutine[Any, Any, None], name: str) -> None:
         """A task that runs as long as the server; if it fails, the server ends and says so."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                log.critical("action=%s_ended", name, exc_info=task.exception())
+                self.failed.set()
+
         task = asyncio.create_task(run, name=name)
-        task.add_done_callback(lambda done: None if done.cancelled() else self.failed.set())
+        task.add_done_callback(ended)
 
         async def end() -> None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
         stack.push_async_callback(end)
 

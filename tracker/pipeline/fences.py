@@ -5,9 +5,9 @@ assets inside that are no longer, and those inside now that it had seen outside,
 Deleting one closes its visits with cause `fence_deleted`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tracker.domain.geofence import PLAIN, Geofence, Quality, Rule, Version
 from tracker.domain.proximity import Around, Proximity
@@ -21,6 +21,8 @@ from tracker.store.journal import Findings
 from tracker.store.sql import sql
 from tracker.store.states import standing_of
 from tracker.wire import ids
+
+_Fence = TypeVar("_Fence", Geofence, Proximity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,13 @@ async def _insert_versions(
     )
 
 
-def _current(writer: Writer, fence_id: int) -> Geofence:
-    fence = writer.index.fences.get(fence_id)
+def _current(known: Mapping[int, _Fence], fence_id: int) -> _Fence:
+    """The one in force.
+
+    Raises:
+        NotFound
+    """
+    fence = known.get(fence_id)
     if fence is None:
         raise NotFound(f"There is no geofence {ids.public_id(ids.GEOFENCE, fence_id)}.")
     return fence
@@ -151,7 +158,7 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
     """
 
     async def change(writer: Writer) -> Geofence:
-        old, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
+        old, connection, recorded_ms = _current(writer.index.fences, fence_id), writer.journal.connection, now_ms()
         draft, since = wanted(old), writer.batch + 1
         assert not isinstance(draft.shape, Around)
         new = replace(
@@ -193,7 +200,7 @@ async def replace_proximity(writer: Writer, fence_id: int, wanted: Callable[[Pro
     """The same for a geofence around assets. Whoever judges pairs ends the visits of the version before."""
 
     async def change(writer: Writer) -> Proximity:
-        old, connection = _around(writer, fence_id), writer.journal.connection
+        old, connection = _current(writer.proximities.current, fence_id), writer.journal.connection
         draft, since = wanted(old), writer.batch + 1
         made = _made(old.id, draft, since)
         assert isinstance(made, Proximity)
@@ -212,23 +219,16 @@ async def replace_proximity(writer: Writer, fence_id: int, wanted: Callable[[Pro
     return await writer.between_batches(change)  # type: ignore[no-any-return]
 
 
-def _around(writer: Writer, fence_id: int) -> Proximity:
-    fence = writer.proximities.current.get(fence_id)
-    if fence is None:
-        raise NotFound(f"There is no geofence {ids.public_id(ids.GEOFENCE, fence_id)}.")
-    return fence
-
-
 async def delete_proximity(writer: Writer, fence_id: int) -> None:
     """End a geofence around assets; whoever judges pairs ends its visits."""
 
     async def change(writer: Writer) -> None:
-        fence, connection, until = _around(writer, fence_id), writer.journal.connection, writer.batch + 1
+        fence, connection = _current(writer.proximities.current, fence_id), writer.journal.connection
         with translated():
             async with connection.transaction():
-                await connection.execute(sql("close_geofence_version"), fence_id, fence.version, until)
+                await connection.execute(sql("close_geofence_version"), fence_id, fence.version, writer.batch + 1)
                 await connection.execute(sql("delete_geofence"), fence_id)
-        writer.proximities.remove(fence_id, until)
+        writer.proximities.remove(fence_id)
         writer.batch += 1
 
     await writer.between_batches(change)
@@ -242,7 +242,7 @@ async def delete(writer: Writer, fence_id: int) -> None:
     """End a geofence, and the visits in it."""
 
     async def change(writer: Writer) -> None:
-        fence, connection, recorded_ms = _current(writer, fence_id), writer.journal.connection, now_ms()
+        fence, connection, recorded_ms = _current(writer.index.fences, fence_id), writer.journal.connection, now_ms()
         found = ended(writer.presence, fence, FENCE_DELETED)
         with translated():
             async with connection.transaction():

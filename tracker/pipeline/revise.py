@@ -8,7 +8,6 @@ judged or corrected are set aside for a while.
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,24 +54,9 @@ class Reviser:
         self._unsure: set[int] = set()  # of which the newest fix may have been corrected unheard
         self._at_once = ASSETS_AT_ONCE
         self._last = 0  # the asset that had its turn last
-        self._task: asyncio.Task[None] | None = None
         self.revised = 0  # assets, since the start
         self.fixes = 0  # judged again
         self.corrections = 0  # events told
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="reviser")
-
-    def on_end(self, callback: Callable[[], None]) -> None:
-        """Told when the reviser ends without having been asked to: late fixes would decide nothing any more."""
-        assert self._task is not None
-        self._task.add_done_callback(lambda task: None if task.cancelled() else _report_end(task, callback))
-
-    async def stop(self) -> None:
-        """What is under way is lost and done again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     @property
     def aside(self) -> int:
@@ -87,7 +71,8 @@ class Reviser:
     def _under_way(self) -> set[int]:
         return self._beside.keys() | {each.asset for each in self._found}
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """As long as the server; what is under way at its end is lost, and done again at the next start."""
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
@@ -256,8 +241,3 @@ def _some(waiting: list[Stretch], most: int) -> list[Stretch]:
             break
         group.append(each)
     return group
-
-
-def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:
-    log.critical("action=reviser_ended", exc_info=task.exception())
-    callback()

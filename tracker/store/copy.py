@@ -15,7 +15,7 @@ TRAILER: Final = struct.pack(">h", -1)
 NULL: Final = struct.pack(">i", -1)
 
 _INT2_OID, _INT4_OID, _INT8_OID, _TIMESTAMPTZ_OID, _JSONB_OID = 21, 23, 20, 1184, 3802
-_PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
+PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
 
 _ARRAY_HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i")
@@ -46,7 +46,7 @@ def int8_array(values: NDArray[np.generic]) -> bytes:
 
 def time_array(epoch_ms: NDArray[np.int64]) -> bytes:
     """A timestamptz[] from epoch milliseconds."""
-    return _array((epoch_ms - _PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
+    return _array((epoch_ms - PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
 
 
 def jsonb_array(values: Sequence[bytes | None]) -> bytes:
@@ -69,7 +69,7 @@ def int8(value: int) -> bytes:
 
 def timestamp(epoch_ms: int | None) -> bytes:
     """A timestamptz from epoch milliseconds; None is null."""
-    return NULL if epoch_ms is None else struct.pack(">iq", 8, (epoch_ms - _PG_EPOCH_MS) * 1000)
+    return NULL if epoch_ms is None else struct.pack(">iq", 8, (epoch_ms - PG_EPOCH_MS) * 1000)
 
 
 def tuple_dtype(fields: Sequence[tuple[str, str]]) -> np.dtype[Any]:
@@ -87,7 +87,7 @@ def rows_of(data: bytes, kind: np.dtype[Any]) -> NDArray[np.void]:
 
 def time_ms_of(time_us: NDArray[np.generic]) -> NDArray[np.int64]:
     """Epoch milliseconds of timestamptz values as they are sent."""
-    return time_us.astype(np.int64) // 1000 + _PG_EPOCH_MS
+    return time_us.astype(np.int64) // 1000 + PG_EPOCH_MS
 
 
 def row(fields: Sequence[bytes]) -> bytes:

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 
 from tracker.domain.batch import DEGREE, from_units
+from tracker.store.copy import PG_EPOCH_MS
 from tracker.store.database import Connection, Database, Record
 from tracker.store.packing import Int64s, Reader
-from tracker.store.rows import PG_EPOCH_MS, bits, copied, integer, jsons, rows
+from tracker.store.rows import bits, copied, integer, jsons, rows
 from tracker.store.sql import sql
 from tracker.wire.times import to_datetime, to_ms
 

@@ -13,6 +13,7 @@ from tracker.domain.presence import ENTER, EXIT
 from tracker.domain.proximity import Proximity, Told
 from tracker.store.copy import rows_of, time_ms_of, tuple_dtype
 from tracker.store.database import Connection, Record, translated
+from tracker.store.rows import copied
 from tracker.store.sql import sql
 from tracker.wire.rules import around_of, rule_of
 from tracker.wire.times import to_datetime, to_ms
@@ -58,15 +59,8 @@ async def read_fixes(connection: Connection, assets: Ints, quality: Quality, fro
     """(5, n) asset, time_ms, lon, lat and batch of what counts for a quality, of each asset between two instants, both
     inclusive.
     """
-    parts: list[bytes] = []
-
-    async def take(data: bytes) -> None:
-        parts.append(data)
-
-    with translated():
-        arguments = assets.tolist(), list(map(to_datetime, from_ms.tolist())), list(map(to_datetime, to_ms_.tolist()))
-        await connection.copy_from_query(sql("fixes_of_assets"), *arguments, output=take, format="binary")
-    rows = rows_of(b"".join(parts), _FIX)
+    spans = list(map(to_datetime, from_ms.tolist())), list(map(to_datetime, to_ms_.tolist()))
+    rows = rows_of(await copied(connection, "fixes_of_assets", assets.tolist(), *spans), _FIX)
     if quality == "trusted":
         rows = rows[rows["flags"] == 0]
     columns = (rows["asset"], time_ms_of(rows["time_us"]), rows["lon"], rows["lat"], rows["batch"])

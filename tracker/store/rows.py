@@ -11,12 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.store.copy import HEADER, PG_EPOCH_MS
 from tracker.store.database import Connection, translated
 from tracker.store.packing import Int64s, Reader
 from tracker.store.sql import sql
 
-PG_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01T00:00:00Z
-_HEAD_BYTES: Final = 19  # signature, flags, length of the extension
 _ARRAY_HEAD_BYTES: Final = 20  # dimensions, whether there are nulls, type, length, lower bound
 _COUNT: Final = struct.Struct(">h")
 _LENGTH: Final = struct.Struct(">i")
@@ -61,7 +60,7 @@ def jsons(data: bytes, at: int, length: int) -> list[bytes | None]:
 
 def rows(data: bytes, fields: Sequence[Field]) -> Iterator[list[Any]]:
     """The values of each row; None is null."""
-    at = _HEAD_BYTES
+    at = len(HEADER)
     while _COUNT.unpack_from(data, at)[0] >= 0:
         at += 2
         row = []

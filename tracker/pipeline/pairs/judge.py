@@ -9,7 +9,7 @@ journal.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from tracker.domain.batch import Ints
 from tracker.domain.geofence import Quality
 from tracker.domain.proximity import Proximity
-from tracker.domain.recent import ALWAYS, Recent
+from tracker.domain.recent import ALWAYS
 from tracker.domain.turn import ASSET_CHANGED, ASSET_DELETED, FENCE_CHANGED, FENCE_DELETED
 from tracker.errors import TrackerError
 from tracker.pipeline.commit import Writer
@@ -28,7 +28,7 @@ from tracker.pipeline.pairs.rule import History, Rule
 from tracker.pipeline.pairs.span import Span, Spans, first_window, spans_of
 from tracker.pipeline.pairs.tracks import Sight, put, tracks_of
 from tracker.store import proximity as store
-from tracker.store.database import Database
+from tracker.store.database import Connection, Database
 from tracker.store.proximity import OpenStay
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,6 @@ class PairJudge:
         self._tags: dict[int, list[tuple[int, frozenset[str]]]] = {}
         self._known: set[int] = set()  # assets whose tags were looked at
         self._sights: dict[Quality, Sight] = {}
-        self._task: asyncio.Task[None] | None = None
-        self.judged = 0  # fixes since the start
         self._taken = 0  # batches and changes that this turn judges
 
     @property
@@ -62,22 +60,8 @@ class PairJudge:
         """Batches and changes that are durable but not judged."""
         return self._register.waiting + self._taken
 
-    # Life
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="pairs")
-
-    def on_end(self, callback: Callable[[], None]) -> None:
-        """Told when it ends without having been asked to: nothing would be told of pairs any more."""
-        assert self._task is not None
-        self._task.add_done_callback(lambda task: None if task.cancelled() else _report_end(task, callback))
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """As long as the server; whatever is under way at its end is judged again at the next start."""
         while True:
             try:
                 async with asyncio.timeout(MARKS_EVERY_S if self._register.current else None):
@@ -124,18 +108,25 @@ class PairJudge:
         register.lost = False
         register.take()
         self._rules, self._known = {}, set()
-        async with self._database.connection() as connection:
-            self._tags = await store.asset_tags(connection)
-            spans = await store.journal_spans(connection)
-        for fence in register.current.values():
-            self._add(fence)
-        self._sights = {rule.fence.quality: Sight() for rule in self._rules.values()}
-        for quality in self._sights:
-            await self._load(quality, spans)
+        self._sights = {fence.quality: Sight() for fence in register.current.values()}
+        if register.current:
+            await self._load()
         await self._judge([])
         await self._close_ended()
         if not register.lost:
             register.judged = committed
+
+    async def _load(self) -> None:
+        """Whom the geofences in force judge, their newest fixes, and what the journal has of them, to be judged."""
+        async with self._database.connection() as connection:
+            self._tags = await store.asset_tags(connection)
+            spans = await store.journal_spans(connection)
+            for fence in self._register.current.values():
+                self._add(fence)
+            for quality, sight in self._sights.items():
+                await self._load_recent(connection, quality, sight)
+                for asset in spans.keys() & set(self._involved(quality).tolist()):
+                    sight.spans[asset] = Span(*spans[asset], late=False)
 
     def _add(self, fence: Proximity) -> None:
         rule = self._rules[fence.id] = Rule(fence)
@@ -147,23 +138,19 @@ class PairJudge:
         known = self._writer.fleet.assets.get(asset)
         return [] if known is None else self._tags.get(asset) or [(0, known.tags)]
 
-    async def _load(self, quality: Quality, spans: Mapping[int, tuple[int, int]]) -> None:
-        """The newest fixes of the assets that a rule of this quality looks at, and what the journal has of them as to
-        be judged.
-        """
-        sight = self._sights[quality]
-        involved = np.unique(np.concatenate([r.involved() for r in self._rules.values() if r.fence.quality == quality]))
-        async with self._database.connection() as connection:
-            newest = await store.newest_fixes(connection, involved)
-            assets = np.array(sorted(newest), np.int64)
-            last_ms = np.array([newest[asset] for asset in assets.tolist()], np.int64)
-            fixes = await store.read_fixes(connection, assets, quality, last_ms - LOADED_MS, last_ms)
-        sight.recent = Recent()
+    def _involved(self, quality: Quality) -> Ints:
+        """The assets that a geofence of this quality looks at."""
+        return np.unique(np.concatenate([r.involved() for r in self._rules.values() if r.fence.quality == quality]))
+
+    async def _load_recent(self, connection: Connection, quality: Quality, sight: Sight) -> None:
+        involved = self._involved(quality)
+        newest = await store.newest_fixes(connection, involved)
+        assets = np.array(sorted(newest), np.int64)
+        last_ms = np.array([newest[asset] for asset in assets.tolist()], np.int64)
+        fixes = await store.read_fixes(connection, assets, quality, last_ms - LOADED_MS, last_ms)
         for asset in involved.tolist():
             sight.recent.know(asset, newest[asset] - LOADED_MS if asset in newest else ALWAYS)
         put(sight.recent, fixes)
-        for asset in set(involved.tolist()) & spans.keys():
-            sight.spans[asset] = Span(*spans[asset], late=False)
 
     def _change(self, item: Changed | Retagged) -> None:
         if isinstance(item, Changed):
@@ -195,8 +182,9 @@ class PairJudge:
         while any(sight.spans for sight in self._sights.values()):
             for quality, sight in self._sights.items():
                 chosen = first_window(sight.spans)
+                assets = np.fromiter(chosen, np.int64, len(chosen))
                 for rule in [each for each in self._rules.values() if each.fence.quality == quality]:
-                    mine = {asset: span for asset, span in chosen.items() if rule.involves(np.array([asset]))[0]}
+                    mine = {asset: chosen[asset] for asset in assets[rule.involves(assets)].tolist()}
                     if mine:
                         await self._judge_rule(rule, sight, mine)
 
@@ -207,7 +195,6 @@ class PairJudge:
             for sight in self._sights.values():
                 sight.recent.know(asset, ALWAYS)  # it was made since, so nothing is stored of it
             self._known.add(asset)
-        self.judged += fixes.shape[1]
         for quality, sight in self._sights.items():
             wanted = np.zeros(fixes.shape[1], np.bool_)
             for rule in self._rules.values():
@@ -279,8 +266,3 @@ class PairJudge:
 
     def _newest_ms(self, stay: OpenStay) -> int:
         return max((sight.recent.newest_ms(asset) for sight in self._sights.values() for asset in stay.pair), default=0)
-
-
-def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:
-    log.critical("action=pairs_ended", exc_info=task.exception())
-    callback()

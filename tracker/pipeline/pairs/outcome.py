@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,9 @@ def _concerned(
     asset, other = np.concatenate([asset, other]), np.concatenate([other, asset])
     admitted = rule.since(asset, other) >= 0
     met = set(zip(asset[admitted].tolist(), other[admitted].tolist(), strict=True))
-    told = [pair for pair, since in stays if rule.since(np.array(pair[:1]), np.array(pair[1:]))[0] == since]
-    return sorted(met | set(told))
+    stayed, since = [pair for pair, _ in stays], [first for _, first in stays]
+    goes_on = rule.since(*np.array(stayed, np.int64).reshape(-1, 2).T) == since
+    return sorted(met.union(compress(stayed, goes_on)))
 
 
 def _is_near(stays: Iterable[Stay], at_ms: int) -> bool:

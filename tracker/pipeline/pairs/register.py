@@ -23,15 +23,13 @@ MAX_FIXES: Final = 1_000_000
 class Heard:
     """The fixes of a durable batch: (6, n) asset, time_ms, lon, lat, batch, flags."""
 
-    batch: int
     fixes: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A geofence around assets is another from a batch on; None: it has ended."""
+    """A geofence around assets is another for what follows; None: it has ended."""
 
-    batch: int
     id: int
     fence: Proximity | None
 
@@ -84,12 +82,12 @@ class Register:
         if first:
             self._lose()  # nothing was listened to until now
         else:
-            self._add(Changed(fence.from_batch, fence.id, fence))
+            self._add(Changed(fence.id, fence))
 
-    def remove(self, fence_id: int, batch: int) -> None:
-        """A geofence ends: it judges nothing that is stored from a batch on."""
+    def remove(self, fence_id: int) -> None:
+        """A geofence ends: it judges nothing that is stored from now on."""
         del self.current[fence_id]
-        self._add(Changed(batch, fence_id, None))
+        self._add(Changed(fence_id, None))
 
     def retag(self, asset: int, tags: frozenset[str] | None, batch: int) -> None:
         """An asset has other tags from a batch on, or is no more."""
@@ -113,7 +111,7 @@ class Register:
         if self.fixes > MAX_FIXES:
             self._lose()
             return
-        self._add(Heard(prepared.number, np.stack(np.broadcast_arrays(*parts)).astype(np.int64)))
+        self._add(Heard(np.stack(np.broadcast_arrays(*parts)).astype(np.int64)))
 
     @property
     def waiting(self) -> int:
