@@ -25,12 +25,17 @@ DELETE FROM fix_reject r USING (
 ) AS d WHERE r.device = d.device AND r.id <= d.newest_to_go
 
 -- name: load_positions_in_feed
--- The last batch and the last event that are durable.
--- A geofence may be in force from a batch on that never came to be, as it changed nothing: numbers begin above that, too.
-SELECT greatest((SELECT batch FROM filed), (SELECT coalesce(max(batch), 0) FROM journal),
-                (SELECT coalesce(max(greatest(from_batch, to_batch)), 0) FROM geofence_version), (SELECT coalesce(max(batch), 0) FROM late),
-                (SELECT coalesce(max(batch), 0) FROM turning), (SELECT coalesce(max(from_batch), 0) FROM asset_tags)) AS batch,
+-- stored: the last batch that is durable; event: the last event. batch: the last number that is taken, as a geofence or a tag may be in
+-- force from a batch on that never came to be.
+WITH stored AS (SELECT greatest((SELECT batch FROM filed), (SELECT coalesce(max(batch), 0) FROM journal)) AS batch)
+SELECT stored.batch AS stored,
+       greatest(stored.batch,
+                (SELECT coalesce(max(greatest(from_batch, to_batch)), 0) FROM geofence_version),
+                (SELECT coalesce(max(batch), 0) FROM late),
+                (SELECT coalesce(max(batch), 0) FROM turning),
+                (SELECT coalesce(max(from_batch), 0) FROM asset_tags)) AS batch,
        (SELECT coalesce(max(id), 0) FROM event) AS event
+FROM stored
 
 -- name: load_unfiled_streams
 SELECT s.stream, max(s.seq) AS seq

@@ -210,8 +210,10 @@ async def test_a_fence_whose_answer_was_lost_is_there_or_not_but_never_half(
     device = await api.new_device()
     feature = {"type": "Feature", "geometry": SQUARE, "properties": {}}
     async with welcomed(http, api.url, device.token, "S") as socket:
+        await socket.fixes(1, [{"lon": 5, "lat": 5, "time": START_MS}])
+        await socket.acked(1)  # by then the socket asks nothing of the database any more, and is not closed with it
         answered = 0
-        for round_ in range(10):
+        for round_ in range(1, 11):
             asked = [asyncio.create_task(api.send("POST", "/v1/geofences", json=feature)) for _ in range(5)]
             await socket.fixes(round_ + 1, [{"lon": 5, "lat": 5, "time": START_MS + round_}])
             await cut_connections(superuser, database)
@@ -221,8 +223,8 @@ async def test_a_fence_whose_answer_was_lost_is_there_or_not_but_never_half(
             await socket.acked(round_ + 1)
         fences = {feature["id"] for feature in await api.pages("/v1/geofences", "features")}
         assert answered <= len(fences) <= 50
-        await socket.fixes(11, [{"lon": 0.5, "lat": 0.5, "time": START_MS + 1000}])
-        await socket.acked(11)
+        await socket.fixes(12, [{"lon": 0.5, "lat": 0.5, "time": START_MS + 1000}])
+        await socket.acked(12)
     events = await api.events()
     assert {event["geofence"]["id"] for event in events} == fences
     assert len(events) == len(fences)
@@ -272,6 +274,27 @@ async def commits_held(connection: asyncpg.Connection) -> AsyncIterator[None]:
     async with connection.transaction():
         await connection.execute("LOCK TABLE journal IN EXCLUSIVE MODE")
         yield
+
+
+@pytest.mark.parametrize("change", ["a geofence is made", "an asset gets tags", "nothing is changed"])
+async def test_a_lost_batch_is_not_taken_for_durable_because_of_the_change_before_it(
+    api: Api, http: ClientSession, superuser: asyncpg.Connection, connection: asyncpg.Connection, change: str
+) -> None:
+    async with cab(api) as bus:
+        fence = await api.new_fence(SQUARE)
+        await bus.to((5, 5))
+        if change == "a geofence is made":
+            await api.new_fence({"type": "Point", "coordinates": [50, 50]}, radius_m=5)
+        elif change == "an asset gets tags":
+            await api.call("PATCH", f"/v1/assets/{bus.asset}", {"tags": ["bus"]})
+        async with commits_held(connection):
+            going = asyncio.create_task(bus.to((0.5, 0.5)))
+            await until(lambda: superuser.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
+            await superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+            await until(lambda: superuser.fetchval("SELECT count(*) = 0 FROM pg_locks WHERE NOT granted"))
+        await going
+        assert [(fix.lon, fix.lat) for fix in await api.track(bus.asset)] == [(5, 5), (0.5, 0.5)]
+        assert [event["geofence"]["id"] for event in await api.events()] == [fence]
 
 
 async def test_what_the_database_refuses_is_put_aside_and_the_rest_of_its_batch_is_acked(

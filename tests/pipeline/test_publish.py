@@ -39,7 +39,7 @@ def test_whoever_is_noticed_finds_the_news_there() -> None:
 def test_a_start_shows_where_everybody_is_who_is_still_there() -> None:
     made, _ = publisher(1, 3)
     batch: Columns = columns([Mark(5, 10, 20, asset=number) for number in (3, 2, 1)])
-    made.restore(Snapshot(7, 9, {}, Presence(), (batch.asset.astype(np.int64), batch)))
+    made.restore(Snapshot(7, 7, 9, {}, Presence(), (batch.asset.astype(np.int64), batch)))
     assert made.latest.changed_since(0).tolist() == [1, 3]
     assert json.loads(made.latest.entry(3))["lat"] == 2e-6
     assert (made.feed.last_id, made.feed.after(8, 1)) == (9, None)
@@ -48,7 +48,7 @@ def test_a_start_shows_where_everybody_is_who_is_still_there() -> None:
 def test_a_start_with_nothing_is_a_start() -> None:
     made, _ = publisher()
     nothing = columns([])
-    made.restore(Snapshot(0, 0, {}, Presence(), (nothing.asset.astype(np.int64), nothing)))
+    made.restore(Snapshot(0, 0, 0, {}, Presence(), (nothing.asset.astype(np.int64), nothing)))
     assert made.latest.now == 0
 
 

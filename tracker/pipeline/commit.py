@@ -69,7 +69,7 @@ class Writer:
         self.unfiled: dict[int, int] = {}  # stream -> last durable number, as of the start
         self.batch = 0  # the last number given out
         self.event = 0
-        self.committed = 0  # the last batch that is durable
+        self.committed = 0  # nothing will be stored under this number or a lower one any more
         self.fixes = 0  # durable since the start
         self.batches = 0
         self.recoveries = 0
@@ -260,15 +260,17 @@ class Writer:
         return snapshot
 
     async def _recover(self, error: Exception, *, split: bool) -> None:
-        """Back to what is durable. What was under way may have been committed: its batch number tells."""
+        """Back to what is durable. What was under way may have been committed: the last batch that is stored tells. The
+        last number taken does not: the change before may have taken the same.
+        """
         self.ready = False
         self.recoveries += 1
         log.error("action=writer_recovers cause=%s", error, exc_info=error)
         done, self._in_flight = self._in_flight, None
         if done is not None and not done.commit.done():
             done.commit.cancel()
-        await self._reload()
-        if done is not None and not done.prepared.changes_nothing and self.committed >= done.prepared.number:
+        snapshot = await self._reload()
+        if done is not None and not done.prepared.changes_nothing and snapshot.stored >= done.prepared.number:
             self._publish(done)
         elif done is not None:
             self._waiting.extendleft(reversed(_split(done.batch, error) if split else [done.batch]))
@@ -277,18 +279,16 @@ class Writer:
         self.ready = True
         log.info("action=writer_recovered batch=%s waiting=%s", self.committed, len(self._waiting))
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> Snapshot:
         while True:
             try:
                 await self.journal.open()
-                await self._load()
+                return await self._load()
             except LockLost:
                 raise
             except TrackerError as error:
                 log.warning("action=writer_waits_for_database cause=%s", error)
                 await asyncio.sleep(RETRY_AFTER_S)
-            else:
-                return
 
 
 def _report_end(task: "asyncio.Task[None]", callback: Callable[[], None]) -> None:

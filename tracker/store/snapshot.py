@@ -29,7 +29,8 @@ LOAD_TIMEOUT_S: Final = 120.0
 class Snapshot:
     """The durable state of the journey."""
 
-    batch: int
+    stored: int  # the last batch
+    batch: int  # the last number that is taken: one that never came to be may have been given to a change
     event: int
     streams: dict[int, int]  # stream -> last durable number, of the streams with entries in the journal
     presence: Presence
@@ -77,6 +78,7 @@ async def load(connection: Connection) -> Snapshot:
             ]
     assert feed is not None
     return Snapshot(
+        feed["stored"],
         feed["batch"],
         feed["event"],
         streams,
