@@ -95,6 +95,20 @@ async def test_changes_end_what_was_near(api: Api) -> None:
         await api.problem("GET", path, expect=404)
 
 
+async def test_a_tag_beside_the_one_that_counts_ends_nothing(api: Api) -> None:
+    async with AsyncExitStack() as stack:
+        made = await api.call("POST", "/v1/assets", {"name": "Bus 7", "tags": ["bus"]}, expect=201)
+        taxi = await stack.enter_async_context(cab(api))
+        bus = await stack.enter_async_context(cab(api, asset=made["id"]))
+        await api.call("POST", "/v1/geofences", around("bus"), expect=201)
+        await at(bus, 0, east(0))
+        await at(taxi, 0, east(20))
+        await judged(api)
+        await tag(api, made["id"], "bus", "red")
+        await judged(api)
+        assert [(event["type"], event.get("cause")) for event in await api.events()] == [("geofence.enter", None)]
+
+
 async def closed(api: Api) -> bool:
     return any(event.get("cause") == "fence_deleted" for event in await api.events())
 

@@ -36,9 +36,8 @@ async def retag(writer: Writer, asset: int, tags: Sequence[str], change: Change)
     """
 
     async def step(writer: Writer) -> Row:
-        known = writer.fleet.assets.get(asset)
         writer.presence.reserve(asset)
-        before, after = known.tags if known is not None else frozenset(), frozenset(tags)
+        before, after = _tags_of(writer, asset), frozenset(tags)
         found = _noticed(writer, asset, before, after)
         recorded_ms, judged_from = now_ms(), writer.batch + 1
         told: list[Record] = []
@@ -49,11 +48,16 @@ async def retag(writer: Writer, asset: int, tags: Sequence[str], change: Change)
             await keep_standing(writer, found)
 
         row = await change(writer.journal.connection, within)
-        writer.proximities.retag(asset, after, judged_from)
+        writer.proximities.retag(asset, before, after, judged_from)
         settled(writer, found, told[0])
         return row
 
     return await writer.between_batches(step)
+
+
+def _tags_of(writer: Writer, asset: int) -> frozenset[str]:
+    known = writer.fleet.assets.get(asset)
+    return known.tags if known is not None else frozenset()
 
 
 def _noticed(writer: Writer, asset: int, before: frozenset[str], after: frozenset[str]) -> list[Turned]:
@@ -78,6 +82,7 @@ async def end(writer: Writer, asset: int, change: Change) -> None:
 
     async def step(writer: Writer) -> None:
         writer.presence.reserve(asset)
+        before = _tags_of(writer, asset)
         fences = (writer.index.fences[number] for number in _inside(writer, asset))
         found = [each for fence in fences for each in ended(writer.presence, fence, ASSET_DELETED, [asset])]
         recorded_ms = now_ms()
@@ -91,7 +96,7 @@ async def end(writer: Writer, asset: int, change: Change) -> None:
 
         await change(writer.journal.connection, within)
         writer.late.discard(asset)
-        writer.proximities.retag(asset, None, writer.batch + 1)
+        writer.proximities.retag(asset, before, None, writer.batch + 1)
         settled(writer, found, told[0])
 
     await writer.between_batches(step)

@@ -165,7 +165,7 @@ class PairJudge:
 
     def _retag(self, item: Retagged) -> None:
         asset = np.array([item.asset])
-        before = self._tags.get(item.asset, [])
+        before = self._tags.get(item.asset) or [(0, item.before)]
         self._tags[item.asset] = [] if item.tags is None else [*before, (item.batch, item.tags)]
         for rule in self._rules.values():
             involved = rule.involves(asset)[0]

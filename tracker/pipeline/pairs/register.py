@@ -40,6 +40,7 @@ class Retagged:
 
     batch: int
     asset: int
+    before: frozenset[str]
     tags: frozenset[str] | None
 
 
@@ -89,10 +90,10 @@ class Register:
         del self.current[fence_id]
         self._add(Changed(fence_id, None))
 
-    def retag(self, asset: int, tags: frozenset[str] | None, batch: int) -> None:
+    def retag(self, asset: int, before: frozenset[str], tags: frozenset[str] | None, batch: int) -> None:
         """An asset has other tags from a batch on, or is no more."""
         if self.current:
-            self._add(Retagged(batch, asset, tags))
+            self._add(Retagged(batch, asset, before, tags))
 
     def hear(self, prepared: Prepared) -> None:
         """A batch is durable."""
