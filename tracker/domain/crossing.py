@@ -30,6 +30,7 @@ from tracker.domain.presence import (
     Newest,
     Sight,
 )
+from tracker.domain.runs import spread
 from tracker.domain.schedule import Schedule
 
 IN: Final = 1
@@ -401,8 +402,7 @@ def judge_ruled(
     if not pairs.asset:
         return [], {}
     count = pairs.end - pairs.start
-    pair = np.repeat(np.arange(len(count)), count)
-    at = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + pairs.start[pair]
+    pair, at = spread(pairs.start, count)
     fence = np.array(pairs.fence, np.int64)[pair]
     said = _said(index, steps, at, fence, hits, (*touches, fraction))
     told: list[Emission] = []

@@ -17,6 +17,7 @@ from tracker.domain.fix import OLDEST_MS
 from tracker.domain.geodesy import distances_m
 from tracker.domain.geofence import AssetFilter, Quality
 from tracker.domain.presence import ENTER, EXIT
+from tracker.domain.runs import spread
 
 MAX_WITHIN_M: Final = 100_000.0
 JOINED_AT_ONCE: Final = (
@@ -172,7 +173,8 @@ def _neighbours(codes: Ints, new: Ints, order: Ints) -> Iterator[tuple[Ints, Int
             total = np.cumsum(end[full] - begin[full])
             take = max(1, int(np.searchsorted(total, JOINED_AT_ONCE, side="right")))
             some, full = full[:take], full[take:]
-            yield np.repeat(new[some], (end - begin)[some]), order[_ranges(begin[some], end[some])]
+            which, near = spread(begin[some], (end - begin)[some])
+            yield new[some][which], order[near]
 
 
 def _codes(x: Floats, cell_m: float) -> Ints:
@@ -180,13 +182,6 @@ def _codes(x: Floats, cell_m: float) -> Ints:
     cells = np.floor(x / cell_m).astype(np.int64) + (1 << (_CELL_BITS - 1))
     code: Ints = (cells[:, 0] << (2 * _CELL_BITS)) | (cells[:, 1] << _CELL_BITS) | cells[:, 2]
     return code
-
-
-def _ranges(begin: Ints, end: Ints) -> Ints:
-    """begin[0] … end[0] - 1, begin[1] … end[1] - 1, and so on."""
-    sizes = end - begin
-    found: Ints = np.arange(int(sizes.sum())) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
-    return found
 
 
 def _earth_centred(lon: Ints, lat: Ints) -> Floats:
@@ -254,7 +249,8 @@ def _instants(tracks: Tracks, pairs: Pairs) -> tuple[Ints, Ints]:
     for who in (pairs.asset, pairs.other):
         here = np.isin(who, tracks.assets)
         begin, end = tracks.spans(who[here], pairs.from_ms[here])
-        row, pair = _ranges(begin, end), np.repeat(number[here], end - begin)
+        which, row = spread(begin, end - begin)
+        pair = number[here][which]
         decides = tracks.batch[row] >= pairs.since_batch[pair]
         found.append(np.stack([pair[decides], tracks.time_ms[row[decides]]]))
     both = np.concatenate(found, axis=1)

@@ -20,10 +20,13 @@ class Runs:
 
 def expand(runs: Runs, owner: Ints) -> tuple[Ints, Ints]:
     """(i, item) for every item of each owner[i]."""
-    size = runs.size[owner]
-    which = np.repeat(np.arange(len(owner)), size)
-    nth = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)
-    return which, runs.start[owner][which] + nth
+    return spread(runs.start[owner], runs.size[owner])
+
+
+def spread(begin: Ints, size: Ints) -> tuple[Ints, Ints]:
+    """(i, item) for begin[i], begin[i] + 1, … of each of these runs, size[i] items long, one run after the other."""
+    which = np.repeat(np.arange(len(size)), size)
+    return which, np.arange(len(which)) + np.repeat(begin - (np.cumsum(size) - size), size)
 
 
 def chunks(at: Ints, rows: Ints) -> list[Ints]:

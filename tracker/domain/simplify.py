@@ -9,6 +9,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from tracker.domain.runs import spread
+
 METRES_PER_DEGREE: Final = 111_195.0
 # The ends of each stretch are kept. So a stretch is small enough to be plane, and the worst case stays linear.
 STRETCH: Final = 512
@@ -22,8 +24,7 @@ def simplified(lon_deg: Floats, lat_deg: Floats, tolerance_m: float) -> NDArray[
     if tolerance_m <= 0 or count <= 2:
         return np.arange(count)
     ends = np.append(np.arange(0, count - 1, STRETCH), count - 1)
-    stretch = np.repeat(np.arange(len(ends) - 1), np.diff(ends) + 1)
-    point = np.arange(len(stretch)) - stretch  # a stretch begins with the point that the one before it ended with
+    stretch, point = spread(ends[:-1], np.diff(ends) + 1)  # each begins with the point that the one before ended with
     # A degree of longitude is as long as at the point nearest the equator: distances come out too large, not too small.
     away_deg = np.abs(lat_deg)
     across = np.cos(np.radians(np.minimum(np.minimum.reduceat(away_deg, ends[:-1]), away_deg[ends[1:]])))

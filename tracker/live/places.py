@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.domain.batch import Ints
+from tracker.domain.runs import spread
 from tracker.live.cells import NOWHERE, Cover, Keys, assets_of
 
 NOBODY = np.zeros(0, np.int64)
@@ -29,12 +30,7 @@ class Places:
 
     def within(self, ranges: Keys) -> Ints:
         starts, ends = np.searchsorted(self.keys, ranges)
-        lengths = ends - starts
-        so_far = np.cumsum(lengths)
-        total = int(so_far[-1]) if len(so_far) else 0
-        if total == 0:
-            return NOBODY
-        return assets_of(self.keys[np.repeat(starts - so_far + lengths, lengths) + np.arange(total)])
+        return assets_of(self.keys[spread(starts, ends - starts)[1]])
 
 
 @dataclass(frozen=True, slots=True)

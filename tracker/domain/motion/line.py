@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import DEGREE, Floats
 from tracker.domain.motion.places import UNITS, Fixes, Rows
 from tracker.domain.motion.rule import LINE_STEP_MS, LINE_STRETCH_MS, LINE_TOLERANCE_M
+from tracker.domain.runs import spread
 
 
 def stretch_ends(time_ms: NDArray[np.int64], first: Rows, last: Rows) -> Rows:
@@ -31,9 +32,7 @@ def kept(fixes: Fixes, before: Rows, after: Rows, diameter_m: float) -> Rows:
     if not bent.any():
         return np.unique(ends)
     before, after = before[bent], after[bent]
-    sizes = after - before + 1
-    stretch = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.arange(len(stretch)) + np.repeat(before - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+    stretch, row = spread(before, after - before + 1)
     second = fixes.time_ms // LINE_STEP_MS
     needed = (row == before[stretch]) | (row == after[stretch]) | (second[row] != second[row - 1])
     row, stretch = row[needed], stretch[needed]
