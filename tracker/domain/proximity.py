@@ -17,6 +17,7 @@ from tracker.domain.fix import OLDEST_MS
 from tracker.domain.geodesy import distances_m
 from tracker.domain.geofence import AssetFilter, Quality
 from tracker.domain.presence import ENTER, EXIT
+from tracker.domain.revision import matched
 from tracker.domain.runs import spread
 
 MAX_WITHIN_M: Final = 100_000.0
@@ -310,15 +311,16 @@ def compare(old: Sequence[Told], new: Sequence[Told]) -> tuple[list[Told], list[
     """The turns that stand and should, and what is to be told, in the order of time. Both sequences are of one pair
     and alternate.
     """
-    wanted = {each[:4]: each for each in new}
-    same = [each for each in old if each[:4] in wanted]
-    kept = {each[:4] for each in same}
+    same, lost, found = matched(old, new, _content, _content)
     changes = []
     for kind in (ENTER, EXIT):
-        lost = [each for each in old if each.kind == kind and each[:4] not in kept]
-        found = [each for each in new if each.kind == kind and each[:4] not in kept]
-        changes += [Change(*pair) for pair in zip_longest(lost, found)]
-    return same, sorted(changes, key=lambda each: _place(each.new or each.old))
+        of_kind = ([each for each in some if each.kind == kind] for some in (lost, found))
+        changes += [Change(*pair) for pair in zip_longest(*of_kind)]
+    return [each for each, _ in same], sorted(changes, key=lambda each: _place(each.new or each.old))
+
+
+def _content(told: Told) -> tuple[object, ...]:
+    return told[:4]
 
 
 def _place(told: Told | None) -> tuple[int, int]:

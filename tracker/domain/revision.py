@@ -4,7 +4,7 @@ Pure. Transitions are compared geofence by geofence, in the order of the asset's
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import NamedTuple, TypeVar
@@ -46,6 +46,8 @@ class Outcome:
 
 
 _Told = TypeVar("_Told", Standing, Fact)
+_Old = TypeVar("_Old")
+_New = TypeVar("_New")
 
 
 class Comparison(NamedTuple):
@@ -147,29 +149,32 @@ def compare(old: Iterable[Standing], new: Iterable[Fact]) -> tuple[list[Differen
     told: list[Difference] = []
     kept: list[Outcome] = []
     for key in standing.keys() | found.keys():
-        same, changed = _matched(standing[key], found[key])
-        kept += same
-        told += changed
+        same, lost, left = matched(standing[key], found[key], _of_standing, _of_fact)
+        kept += [Outcome(fact, each) for each, fact in same]
+        lost.sort(key=lambda each: (each.time_ms, each.lon, each.lat, each.id))
+        told += [Difference(*pair) for pair in zip_longest(lost, left)]
     told.sort(key=_place)
     return told, kept
 
 
-def _matched(old: Sequence[Standing], new: Sequence[Fact]) -> tuple[list[Outcome], list[Difference]]:
-    by_content = defaultdict[tuple[object, ...], list[Standing]](list)
+def matched(
+    old: Iterable[_Old], new: Iterable[_New], of_old: Callable[[_Old], object], of_new: Callable[[_New], object]
+) -> tuple[list[tuple[_Old, _New]], list[_Old], list[_New]]:
+    """Those that say the same in pairs, the old ones that no new one equals, and the new ones that no old one equals.
+    Each is in one pair at most; of old ones that say the same the first finds a partner.
+    """
+    by_content = defaultdict[object, list[_Old]](list)
     for each in old:
-        by_content[_of_standing(each)].append(each)
-    same: list[Outcome] = []
-    left: list[Fact] = []
-    for fact in new:
-        equal = by_content[_of_fact(fact)]
+        by_content[of_old(each)].append(each)
+    same: list[tuple[_Old, _New]] = []
+    left: list[_New] = []
+    for other in new:
+        equal = by_content[of_new(other)]
         if equal:
-            same.append(Outcome(fact, equal.pop(0)))
+            same.append((equal.pop(0), other))
         else:
-            left.append(fact)
-    lost = sorted(
-        chain.from_iterable(by_content.values()), key=lambda each: (each.time_ms, each.lon, each.lat, each.id)
-    )
-    return same, [Difference(*pair) for pair in zip_longest(lost, left)]
+            left.append(other)
+    return same, list(chain.from_iterable(by_content.values())), left
 
 
 def _of_standing(each: Standing) -> tuple[object, ...]:
