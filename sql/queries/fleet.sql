@@ -11,9 +11,12 @@ SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE de
 SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL AND id = ANY ($1::int[])
 
 -- name: list_assets
+-- After $1, at most $2, of the numbers $3 (null: of all), and with the lowercase words $4 (null: any) in the name or a tag.
 SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,
        ARRAY(SELECT d.id FROM device d WHERE d.asset = a.id AND d.deleted_at IS NULL ORDER BY d.id) AS devices
-FROM asset a WHERE a.deleted_at IS NULL AND a.id > $1 AND ($3::int[] IS NULL OR a.id = ANY ($3)) ORDER BY a.id LIMIT $2
+FROM asset a WHERE a.deleted_at IS NULL AND a.id > $1 AND ($3::int[] IS NULL OR a.id = ANY ($3))
+  AND ($4::text IS NULL OR strpos(lower(a.name), $4) > 0 OR EXISTS (SELECT FROM unnest(a.tags) AS t (tag) WHERE strpos(lower(t.tag), $4) > 0))
+ORDER BY a.id LIMIT $2
 
 -- name: asset_by_id
 SELECT a.id, a.name, a.tags, a.attributes, a.active_device, a.thresholds, a.created_at,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracker.domain.geodesy import WGS84, Box, circle_boxes, distances_m
+from tracker.domain.geodesy import WGS84, Box, circle_boxes, distances_m, enclosing
 
 
 def covered(boxes: list[Box], lon: float, lat: float) -> bool:
@@ -62,3 +62,11 @@ def test_distances_are_geodesic(lon: float, lat: float, to_lon: float, to_lat: f
 def test_no_points_have_no_distances() -> None:
     nothing = np.empty(0)
     assert len(distances_m(nothing, nothing, nothing, nothing)) == 0
+
+
+def test_the_smallest_box_around_places_goes_over_the_antimeridian_where_that_is_shorter() -> None:
+    lat = np.array([10.0, -5, 3])
+    assert enclosing(np.array([20.0, -10, 5]), lat) == (-10, -5, 20, 10)
+    assert enclosing(np.array([178.0, -179, 170]), lat) == (170, -5, -179, 10)
+    assert enclosing(np.array([7.0]), lat[:1]) == (7, 10, 7, 10)
+    assert enclosing(np.empty(0), np.empty(0)) is None

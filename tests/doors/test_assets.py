@@ -44,6 +44,25 @@ async def test_an_asset_has_thresholds_of_its_own(api: Api) -> None:
     assert api.app[FLEET].thresholds(2) == Thresholds()
 
 
+async def test_assets_are_found_by_words_in_the_name_or_a_tag_page_by_page(api: Api) -> None:
+    for name, tags in (("Bus 7", ["Night"]), ("Tram 7", []), ("100% Äyri_bus", ["x"]), ("Cab", ["nightly"])):
+        await api.call("POST", "/v1/assets", {"name": name, "tags": tags}, expect=201)
+
+    async def found(query: str) -> list[str]:
+        return [each["name"] for each in (await api.call("GET", f"/v1/assets?{query}"))["assets"]]
+
+    assert await found("q=BUS") == ["Bus 7", "100% Äyri_bus"]
+    assert await found("q=night") == ["Bus 7", "Cab"]
+    assert await found("q=%20tram%207%20") == ["Tram 7"], "spaces around it are none of the words"
+    assert await found("q=0%25") == await found("q=i_b") == ["100% Äyri_bus"], "no character means any other"
+    assert await found("q=nobody") == await found("q=bus&state=online") == []
+    assert await found("q=bus&state=never&after=ast_1") == ["100% Äyri_bus"]
+    page = await api.call("GET", "/v1/assets?q=7&limit=1")
+    assert ([each["name"] for each in page["assets"]], page["next"]) == (["Bus 7"], "ast_1")
+    assert await found("q=") == await found("")
+    assert (await api.problem("GET", f"/v1/assets?q={'x' * 201}", expect=422))["field"] == "q"
+
+
 @pytest.mark.parametrize(
     ("thresholds", "field"),
     [

@@ -328,6 +328,7 @@ AT = f"at={ms(0)}"
 
 async def test_positions_are_geojson_now_and_at_any_moment(api: Api, connection: asyncpg.Connection) -> None:
     await placed(api, connection, [(24.94, 60.17), (-70.5, -33.25)])
+    assert await api.call("GET", "/v1/positions/extent") == {"bbox": [-70.5, -33.25, 24.94, 60.17], "assets": 2}
     now = await api.call("GET", "/v1/positions")
     then = await api.call("GET", f"/v1/positions?at={ms(500)}")
     assert now == then

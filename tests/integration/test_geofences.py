@@ -270,6 +270,10 @@ async def test_many_fences_are_made_in_order_and_in_force_together(api: Api, for
     body = {"type": "FeatureCollection", "features": features} if form == "collection" else features
     made = (await api.call("POST", "/v1/geofences", body, expect=201))["geofences"]
     assert [fence["properties"]["name"] for fence in made] == [f"n{number}" for number in range(300)]
+    named = await api.call("GET", "/v1/geofences?q=N29&limit=4")
+    assert [fence["properties"]["name"] for fence in named["features"]] == ["n29", "n290", "n291", "n292"]
+    tagged = await api.pages("/v1/geofences?q=t7", "features")
+    assert [fence["properties"]["name"] for fence in tagged] == ["n7", *(f"n{number}" for number in range(70, 80))]
     async with cab(api) as bus:
         await bus.to(IN)
     expected = [made[0]["id"], *(fence["id"] for fence in made[150:])]

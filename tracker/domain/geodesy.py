@@ -41,3 +41,15 @@ def covers(lon: Floats, lat: Floats, radius_m: Floats) -> tuple[Ints, Floats]:
     own = np.stack([np.maximum(west, -180), south, np.minimum(east, 180), north], axis=1)
     rest = np.stack([np.maximum(west + over, -180), south, np.minimum(east + over, 180), north], axis=1)[cut]
     return np.concatenate([np.arange(len(lon)), cut]), np.concatenate([own, rest])
+
+
+def enclosing(lon: Floats, lat: Floats) -> tuple[float, float, float, float] | None:
+    """West, south, east, north of the smallest box around places: it leaves out the widest gap on the way round, so
+    west > east where it crosses the antimeridian.
+    """
+    if len(lon) == 0:
+        return None
+    around = np.sort(lon)
+    before = int(np.diff(around, append=around[0] + 360).argmax())
+    west, east = around[(before + 1) % len(around)], around[before]
+    return float(west), float(lat.min()), float(east), float(lat.max())

@@ -13,7 +13,7 @@ from tracker.domain.fix import OLDEST_MS, RANGES
 from tracker.domain.reachability import NAMES, Connection
 from tracker.doors.fields import Body, Name, Tags, free_form, given
 from tracker.doors.keys import DATABASE, FLEET, REACHABILITY, WRITER
-from tracker.doors.paging import Page, number_of, only, page_of, path_id
+from tracker.doors.paging import Page, number_of, only, page_of, path_id, words_of
 from tracker.doors.problems import answer, body
 from tracker.errors import InvalidField
 from tracker.live.latest import Latest
@@ -68,11 +68,13 @@ def routes() -> list[web.RouteDef]:
 
 @require(Role.VIEWER)
 async def list_assets(request: web.Request) -> web.StreamResponse:
-    """All, or with `state` those of which no more, or nothing yet, or again something is heard."""
-    page = page_of(request, ids.ASSET, "state")
+    """All; with `q` those with these words in the name or a tag, with `state` those that are heard of so."""
+    page, words = page_of(request, ids.ASSET, "state", "q"), words_of(request)
     at_ms = now_ms()
     numbers = _in_state(request, page, at_ms)
-    rows = await request.app[DATABASE].rows("list_assets", page.after, page.fetch, numbers)
+    if numbers is not None and words is None:
+        numbers = numbers[: page.fetch]
+    rows = await request.app[DATABASE].rows("list_assets", page.after, page.fetch, numbers, words)
     shown, following = page.cut(rows)
     connections = request.app[REACHABILITY].of_assets([row["id"] for row in shown], at_ms)
     forms = [{**_form(row), "connection": connection_form(each)} for row, each in zip(shown, connections, strict=True)]
@@ -80,14 +82,14 @@ async def list_assets(request: web.Request) -> web.StreamResponse:
 
 
 def _in_state(request: web.Request, page: Page, at_ms: int) -> list[int] | None:
-    """The assets of this page that are in the state that is asked for; None: any state is good."""
+    """The assets from this page on that are in the state that is asked for; None: any state is good."""
     state = request.query.get("state")
     if state is None:
         return None
     if state not in NAMES:
         raise InvalidField(f"state must be one of {', '.join(NAMES)}.", field="state")
     found = request.app[REACHABILITY].assets_in(NAMES.index(state), at_ms)
-    numbers: list[int] = found[found > page.after][: page.fetch].tolist()
+    numbers: list[int] = found[found > page.after].tolist()
     return numbers
 
 

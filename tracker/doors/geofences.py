@@ -16,7 +16,7 @@ from tracker.domain.proximity import Around, Proximity
 from tracker.domain.shape import Circle, Corridor, Shape, boxes
 from tracker.doors.keys import WRITER
 from tracker.doors.live import bounds_of
-from tracker.doors.paging import page_of, path_id
+from tracker.doors.paging import page_of, path_id, words_of
 from tracker.doors.problems import body
 from tracker.errors import InvalidField, NotFound, TrackerError
 from tracker.pipeline.commit import Writer
@@ -145,10 +145,12 @@ def _touches(fence: Geofence, bbox: list[float]) -> bool:
 @require(Role.VIEWER)
 async def list_all(request: web.Request) -> web.StreamResponse:
     """A FeatureCollection in the order of making, with `next` as every list has it."""
-    page = page_of(request, ids.GEOFENCE, "bbox")
+    page, words = page_of(request, ids.GEOFENCE, "bbox", "q"), words_of(request)
     bbox = _bbox(request.query["bbox"]) if "bbox" in request.query else None
     fences, after = _all(request.app[WRITER]), page.after
     chosen = [fences[number] for number in sorted(number for number in fences if number > after)]
+    if words is not None:
+        chosen = await asyncio.to_thread(_named, chosen, words)
     if bbox is not None:
         chosen = [fence for fence in chosen if isinstance(fence, Geofence) and _touches(fence, bbox)]
     more = len(chosen) > page.limit
@@ -161,6 +163,11 @@ async def list_all(request: web.Request) -> web.StreamResponse:
 
 def _all(writer: Writer) -> dict[int, Geofence | Proximity]:
     return {**writer.index.fences, **writer.proximities.current}
+
+
+def _named(fences: list[Geofence | Proximity], words: str) -> list[Geofence | Proximity]:
+    """Those with these words in the name or a tag."""
+    return [fence for fence in fences if any(words in text.lower() for text in (fence.name, *fence.tags))]
 
 
 def _bbox(text: str) -> list[float]:

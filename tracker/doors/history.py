@@ -13,6 +13,7 @@ from aiohttp import web
 from tracker.access.roles import Role, require
 from tracker.domain.batch import DEGREE, Columns
 from tracker.domain.fix import OLDEST_MS
+from tracker.domain.geodesy import enclosing
 from tracker.doors.assets import FLEET_STORE
 from tracker.doors.keys import DATABASE, HUB
 from tracker.doors.live import bounds_of
@@ -53,6 +54,7 @@ _BY_MEDIA_TYPE: Final = {
 def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/positions", positions, allow_head=False),
+        web.get("/v1/positions/extent", extent),
         web.get("/v1/assets/{id}/track", track, allow_head=False),
         web.get("/v1/assets/{id}/visits", visits),
     ]
@@ -76,6 +78,14 @@ async def positions(request: web.Request) -> web.StreamResponse:
     )
     rows = await moment.positions_at(request.app[DATABASE], at_ms, box)
     return await stream(request, GEOJSON, _collection(map(_state, rows)))
+
+
+@require(Role.VIEWER)
+async def extent(request: web.Request) -> web.StreamResponse:
+    """The smallest box around the fleet now, and how many assets are in it."""
+    only(request)
+    lon, lat = request.app[HUB].latest.places()
+    return answer({"bbox": await asyncio.to_thread(enclosing, lon, lat), "assets": len(lon)})
 
 
 def _bounds(text: str | None) -> Bounds | None:

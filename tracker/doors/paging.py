@@ -16,6 +16,7 @@ from tracker.wire.times import parse_when
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
+MAX_WORDS: Final = 200
 MAX_INT4: Final = 2**31 - 1
 MAX_INT8: Final = 2**63 - 1
 _NARROW: Final = frozenset({ids.ASSET, ids.DEVICE, ids.GEOFENCE, ids.HOOK, ids.TOKEN, ids.ACCOUNT})
@@ -79,6 +80,14 @@ def limit_of(request: web.Request) -> int:
     if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise InvalidField(f"limit must be a whole number from 1 to {MAX_LIMIT}.", field="limit")
+
+
+def words_of(request: web.Request) -> str | None:
+    """What `q` looks for in names and tags, in lowercase; None when nothing is looked for."""
+    words = request.query.get("q", "").strip().lower()
+    if len(words) > MAX_WORDS or "\0" in words:
+        raise InvalidField(f"q must be at most {MAX_WORDS} characters of a name or a tag.", field="q")
+    return words or None
 
 
 def time_of(request: web.Request, name: str) -> int | None:

@@ -187,15 +187,19 @@ class Latest:
             **({} if attributes is None else {"attributes": msgspec.Raw(attributes)}),
         }
 
+    def places(self) -> NDArray[np.float64]:
+        """Longitudes and latitudes, in degrees, of all who have a position: (2, n)."""
+        here = np.flatnonzero((self.change > 0) & (self.columns["lat"] != UNKNOWN_INT32))
+        return np.stack([self.columns["lon"][here], self.columns["lat"][here]]) / DEGREE
+
     def bounds(self) -> list[float] | None:
         """The box, in degrees, in which a look at the fleet should begin; None when nothing is known yet.
 
         The whole fleet, unless most of it stands so close together that the few far away would make it a dot.
         """
-        here = np.flatnonzero((self.change > 0) & (self.columns["lat"] != UNKNOWN_INT32))
-        if len(here) == 0:
+        corners = self.places()
+        if corners.size == 0:
             return None
-        corners = np.stack([self.columns["lon"][here], self.columns["lat"][here]]) / DEGREE
         low, high = corners.min(axis=1), corners.max(axis=1)
         near = corners[:, _near_the_middle(corners)]
         if np.prod(np.ptp(near, axis=1)) < FAR_SMALLER * np.prod(high - low):
