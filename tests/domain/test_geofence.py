@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.domain import scenes
 from tests.domain.scenes import box, fence
+from tracker.domain.geodesy import Box
 from tracker.domain.geofence import Geofence, Quality
 from tracker.domain.index import FenceIndex
-from tracker.domain.shape import Shape, circle, holds, polygon
+from tracker.domain.shape import Shape, boxes, circle, holds, polygon
 
 QUALITIES: list[Quality] = ["trusted", "all"]
 SQUARE = box(0, 0, 40, 40)  # 0…4 degrees
@@ -36,6 +37,20 @@ def found_plainly(fences: dict[int, Geofence], lon: np.ndarray, lat: np.ndarray)
         for point in np.flatnonzero(holds(each.shape, lon, lat)).tolist()
     ]
     return sorted(pairs)
+
+
+def meeting_plainly(fences: dict[int, Geofence], asked: Box) -> list[tuple[int, Box]]:
+    west, south, east, north = asked
+    return [
+        (number, own)
+        for number in sorted(fences)
+        for own in boxes(fences[number].shape)
+        if any(
+            w + turn <= east and e + turn >= west and s <= north and n >= south
+            for w, s, e, n in boxes(fences[number].shape)
+            for turn in (-360, 0, 360)
+        )
+    ]
 
 
 @settings(max_examples=75, deadline=None)
@@ -84,6 +99,9 @@ def test_an_index_that_was_changed_equals_a_fresh_one(seed: int, pool: list[Shap
 def check(index: FenceIndex, fences: dict[int, Geofence], lon: np.ndarray, lat: np.ndarray) -> None:
     point, number = index.query(lon, lat)
     assert list(zip(point.tolist(), number.tolist(), strict=True)) == found_plainly(fences, lon, lat)
+    for asked in ((-0.3, -0.3, 0.1, 0.2), (359.7, -0.3, 360.1, 0.2), (-361.0, 0.4, -359.0, 0.4)):
+        owner, corners = index.meeting([asked])
+        assert list(zip(owner.tolist(), map(tuple, corners.tolist()), strict=True)) == meeting_plainly(fences, asked)
     known = np.array(sorted(fences), np.int64)
     assert index.judges_every_fix(known).tolist() == [fences[each].quality == "all" for each in known.tolist()]
     assert index.since_batch(known).tolist() == [fences[each].since_batch for each in known.tolist()]
@@ -94,8 +112,14 @@ def test_an_older_version_judges_no_more() -> None:
     """Also while it stands in a large tree, which is not made anew for one change."""
     elsewhere = polygon([[box(-90, -90, -80, -80)]])
     index = FenceIndex([fence(1, polygon([[SQUARE]])), *(fence(number, elsewhere) for number in range(2, 9))])
-    index.put(Geofence(1, 2, "", polygon([[box(100, 0, 140, 40)]]), "trusted", 1))
+    moved = Geofence(1, 2, "", polygon([[box(100, 0, 140, 40)]]), "trusted", 1)
+    index.put(moved)
     assert index.query(np.array([1.0, 11.0]), np.array([1.0, 1.0]))[0].tolist() == [1]
+    assert index.meeting([(-1, -1, 2, 2)])[0].tolist() == []
+    index.remove(1)
+    index.put(moved)  # now in two trees
+    owner, corners = index.meeting([(9, 0, 15, 5), (11, 1, 12, 2)])
+    assert (owner.tolist(), corners.tolist()) == ([1], [[10.0, 0.0, 14.0, 4.0]])
 
 
 def test_removing_what_is_not_there_changes_nothing() -> None:

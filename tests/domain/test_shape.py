@@ -21,6 +21,7 @@ from tracker.domain.shape import (
     Corridor,
     Shape,
     Shapes,
+    all_boxes,
     boxes,
     buffer_m,
     circle,
@@ -339,6 +340,22 @@ def test_the_boxes_of_a_shape_cover_what_it_holds(data: st.DataObject, shape: Sh
         for x, y in globe.names(lon, lat):
             assert any(w <= x <= e and s <= y <= n for w, s, e, n in boxes(shape))
     assert all(-180 <= w <= e <= 180 and -90 <= s <= n <= 90 for w, s, e, n in boxes(shape))
+
+
+@settings(max_examples=50, deadline=None)
+@given(some=st.lists(globe.shapes, max_size=6))
+def test_many_shapes_have_the_boxes_that_each_has(some: list[Shape]) -> None:
+    owner, corners = all_boxes(some)
+    found = sorted((nth, *box) for nth, box in zip(owner.tolist(), corners.tolist(), strict=True))
+    assert found == sorted((nth, *box) for nth, shape in enumerate(some) for box in boxes(shape))
+
+
+def test_the_boxes_of_very_many_circles_take_no_time() -> None:
+    circles = [Circle(i / 300 - 165, i / 1_000 - 50, 50.0 + i) for i in range(100_000)]
+    began = time.process_time()
+    owner, _ = all_boxes(circles)
+    assert time.process_time() - began < 1
+    assert len(owner) >= len(circles)
 
 
 @pytest.mark.parametrize("parts", [FIJI, CHUKOTKA])

@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
 import shapely
 
 from tracker.domain.batch import Floats
 from tracker.domain.geofence import Geofence, Version
 from tracker.domain.index import FenceIndex
 from tracker.domain.presence import AssetState, Entry, SightState
-from tracker.domain.shape import boxes
+from tracker.domain.shape import all_boxes
 
 INDEXES_KEPT: Final = 64  # by `at`: where versions alternate from fix to fix, each would be built again for every fix
 LARGEST_KEPT: Final = 1_000  # geofences in one of them
@@ -158,14 +157,9 @@ class Chronicle:
 
     def _earlier_tree(self) -> tuple[shapely.STRtree | None, list[int]]:
         if self._earlier is None:
-            parts = [
-                (version.fence.id, box)
-                for mine in self._versions.values()
-                for version in mine[:-1]
-                for box in boxes(version.fence.shape)
-            ]
-            corners = np.array([box for _, box in parts], dtype=np.float64).reshape(-1, 4)
-            tree = shapely.STRtree(shapely.box(*corners.T)) if parts else None
-            self._earlier = tree, [number for number, _ in parts]
+            fences = [version.fence for mine in self._versions.values() for version in mine[:-1]]
+            owner, corners = all_boxes([fence.shape for fence in fences])
+            tree = shapely.STRtree(shapely.box(*corners.T)) if fences else None
+            self._earlier = tree, [fences[nth].id for nth in owner.tolist()]
             self._absences = {n for n, mine in self._versions.items() if any(v.fence.rule.absence for v in mine[:-1])}
         return self._earlier

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from tracker.domain.batch import Floats, Ints, Mask
+from tracker.domain.geodesy import Box
 from tracker.domain.geofence import Geofence
 from tracker.domain.shape import Shapes, all_boxes
 
@@ -71,8 +72,15 @@ class _Tree:
         """(position, place) of every geofence one of whose boxes meets the geometry's, each pair once."""
         return _pairs(self._boxes.query(geometries), self.owner)
 
+    def meeting(self, geometries: Any) -> tuple[Ints, Ints]:
+        """(row in corners, place) of every box of the geofences one of whose boxes meets one of the geometries."""
+        meets = np.zeros(len(self), np.bool_)
+        meets[self.owner[self._boxes.query(geometries)[1]]] = True
+        row = np.flatnonzero(meets[self.owner])
+        return row, self.owner[row]
+
     def may_cross(self, geometries: Any) -> tuple[Ints, Ints]:
-        """The same of geofences with `cross`."""
+        """The same as candidates of geofences with `cross`."""
         if self._cross_boxes is None:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         return _pairs(self._cross_boxes.query(geometries), self._cross_owner)
@@ -236,6 +244,28 @@ class FenceIndex:
         """Those pairs whose geofence is in force as it stands in the tree."""
         current = self._traits.version[tree.ids[place]] == tree.versions[place]
         return position[current], place[current]
+
+    def meeting(self, boxes: Sequence[Box]) -> tuple[Ints, Floats]:
+        """The geofences in force that have a box which meets one of these: every box of theirs, in the order of their
+        numbers, as whose each is, and (n, 4) its west, south, east and north.
+
+        Args:
+            boxes: degrees; longitudes may reach up to a turn beyond ±180.
+        """
+        west, south, east, north = np.array(boxes, np.float64).reshape(-1, 4).T
+        asked = np.concatenate([shapely.box(west + turn, south, east + turn, north) for turn in (-360, 0, 360)])
+        missing = np.ones(len(self._traits.version), np.bool_)  # one may stand in two trees
+        owners: list[Ints] = [np.empty(0, np.int64)]
+        corners = [np.empty((0, 4))]
+        for tree in self._current():
+            row, place = self._in_force(tree, *tree.meeting(asked))
+            new = missing[tree.ids[place]]
+            owners.append(tree.ids[place[new]])
+            corners.append(tree.corners[row[new]])
+            missing[owners[-1]] = False
+        owner = np.concatenate(owners)
+        order = np.argsort(owner, kind="stable")
+        return owner[order], np.concatenate(corners)[order]
 
     def near(self, lon: Floats, lat: Floats) -> set[int]:
         """The geofences whose boxes meet one of the points or, for those with `cross`, a chord between two that follow

@@ -14,7 +14,7 @@ import shapely
 
 from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.circles import Circles
-from tracker.domain.geodesy import Box, circle_boxes, distances_m
+from tracker.domain.geodesy import Box, circle_boxes, covers, distances_m
 from tracker.domain.path import Corridors, Legs
 from tracker.domain.polygons import Polygons
 from tracker.domain.ring import Polygonal, Position, Ring, check_count, check_position, checked, fault
@@ -178,12 +178,21 @@ def all_boxes(shapes: Sequence[Shape]) -> tuple[Ints, Floats]:
     west, south, east, north = bounds.T
     with np.errstate(invalid="ignore"):  # what is no polygon has NaN for bounds
         simple = (west > -180) & (east < 180) & (south > -90) & (north < 90) & (east - west <= 180)
-    owner, corners = [np.flatnonzero(simple)], [bounds[simple]]
-    for nth in np.flatnonzero(~simple).tolist():
+    circle = np.array([isinstance(each, Circle) for each in shapes], np.bool_)
+    round_, around = _circle_boxes(shapes, np.flatnonzero(circle))
+    owner, corners = [np.flatnonzero(simple), round_], [bounds[simple], around]
+    for nth in np.flatnonzero(~simple & ~circle).tolist():
         mine = np.array(boxes(shapes[nth]), np.float64)
         owner.append(np.full(len(mine), nth))
         corners.append(mine)
     return np.concatenate(owner), np.concatenate(corners)
+
+
+def _circle_boxes(shapes: Sequence[Shape], which: Ints) -> tuple[Ints, Floats]:
+    circles = [each for each in map(shapes.__getitem__, which.tolist()) if isinstance(each, Circle)]
+    places = np.array([(each.lon, each.lat, each.radius_m) for each in circles], np.float64).reshape(-1, 3)
+    own, corners = covers(*places.T)
+    return which[own], corners
 
 
 def holds(shape: Shape, lon: Floats, lat: Floats) -> Mask:

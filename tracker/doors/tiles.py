@@ -8,6 +8,7 @@ import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,10 +17,9 @@ from aiohttp import web
 from tracker.access.roles import Role, require
 from tracker.domain.batch import Ints
 from tracker.domain.fleet import Fleet
-from tracker.domain.geodesy import Box, covers
+from tracker.domain.geodesy import Box
 from tracker.domain.geofence import Geofence
 from tracker.domain.outline import outlines, speck
-from tracker.domain.shape import Circle, boxes
 from tracker.domain.stroke import Trace, strokes
 from tracker.domain.tile import BUFFER, CELLS, EXTENT, Tile
 from tracker.doors.history import span_of
@@ -46,56 +46,14 @@ LAYERS: Final = ("tracks", "geofences", "density")
 
 
 class Tiles:
-    """How many tiles are made and how many wait; the boxes of geofences as they were last seen. One per server."""
+    """How many tiles are made and how many wait. One per server."""
 
     def __init__(self) -> None:
         self.working = asyncio.Semaphore(AT_ONCE)
         self.asked = 0
-        self.fences = Fences()
 
 
 TILES: Final = web.AppKey("tiles", Tiles)
-
-
-class Fences:
-    """The boxes of geofences, computed anew when a geofence has changed: those that did not are known."""
-
-    def __init__(self) -> None:
-        self._fences: Sequence[Geofence] = ()
-        self._known: dict[int, tuple[Geofence, list[Box]]] = {}
-        self._owner, self._boxes = np.empty(0, np.int64), np.empty((0, 4))
-
-    def meeting(self, tile: Tile, fences: Sequence[Geofence]) -> list[tuple[Geofence, list[Box]]]:
-        """Those of which a box meets the tile or its surroundings, in the order of their numbers."""
-        if fences != self._fences:
-            self._look(fences)
-        west, south, east, north = tile.box(BUFFER)
-        across = np.zeros(len(self._owner), np.bool_)
-        for turn in (-360, 0, 360):
-            across |= (self._boxes[:, 0] + turn <= east) & (self._boxes[:, 2] + turn >= west)
-        meets = across & (self._boxes[:, 1] <= north) & (self._boxes[:, 3] >= south)
-        return [self._known[number] for number in np.unique(self._owner[meets]).tolist()]
-
-    def _look(self, fences: Sequence[Geofence]) -> None:
-        known = self._known
-        new = [fence for fence in fences if fence.id not in known or known[fence.id][0] is not fence]
-        found = {fence.id: (fence, own) for fence, own in zip(new, _boxes(new), strict=True)}
-        self._known = {fence.id: found.get(fence.id) or known[fence.id] for fence in fences}
-        entries = [(number, box) for number, (_, own) in self._known.items() for box in own]
-        self._owner = np.array([number for number, _ in entries], np.int64)
-        self._boxes = np.array([box for _, box in entries], np.float64).reshape(-1, 4)
-        self._fences = fences
-
-
-def _boxes(fences: Sequence[Geofence]) -> list[list[Box]]:
-    """Of each; circles, of which there may be very many, all at once."""
-    circles = [(nth, fence.shape) for nth, fence in enumerate(fences) if isinstance(fence.shape, Circle)]
-    places = np.array([(each.lon, each.lat, each.radius_m) for _, each in circles], np.float64).reshape(-1, 3)
-    owner, found = covers(*places.T)
-    own: dict[int, list[Box]] = {nth: [] for nth, _ in circles}
-    for which, (west, south, east, north) in zip(owner.tolist(), found.tolist(), strict=True):
-        own[circles[which][0]].append((west, south, east, north))
-    return [own[nth] if nth in own else boxes(fence.shape) for nth, fence in enumerate(fences)]
 
 
 def routes() -> list[web.RouteDef]:
@@ -146,17 +104,21 @@ async def _answer(request: web.Request, lifetime: str, make: Callable[[], Awaita
 
 async def _geofences(request: web.Request, tile: Tile) -> bytes:
     """As they are in force."""
-    fences = list(request.app[WRITER].index.fences.values())
-    return await asyncio.to_thread(_outlined, request.app[TILES].fences, tile, fences)
+    index = request.app[WRITER].index
+    owner, boxes = index.meeting([tile.box(BUFFER)])
+    numbers, begin = np.unique(owner, return_index=True)
+    if len(numbers) > MAX_GEOFENCES:
+        raise TooLarge(f"{len(numbers):,} geofences are in this tile, over {MAX_GEOFENCES:,}: ask for a higher zoom.")
+    fences = [index.fences[number] for number in numbers.tolist()]
+    return await asyncio.to_thread(_outlined, tile, fences, begin.tolist(), boxes.tolist())
 
 
-def _outlined(fences: Fences, tile: Tile, current: Sequence[Geofence]) -> bytes:
-    near = fences.meeting(tile, current)
-    if len(near) > MAX_GEOFENCES:
-        raise TooLarge(f"{len(near):,} geofences are in this tile, over {MAX_GEOFENCES:,}: ask for a higher zoom.")
+def _outlined(tile: Tile, fences: Sequence[Geofence], begin: Sequence[int], boxes: Sequence[Box]) -> bytes:
+    """Args: begin: where in `boxes` those of each geofence begin."""
     layer = mvt.Layer("geofences", EXTENT)
     wide, tall = (2 * half for half in tile.half_pixel_deg)
-    for fence, own in near:
+    for fence, (first, last) in zip(fences, pairwise([*begin, len(boxes)]), strict=True):
+        own = boxes[first:last]
         small = all(east - west < wide and north - south < tall for west, south, east, north in own)
         rings = [speck(tile, box) for box in own] if small else outlines(tile, fence.shape)
         if rings:
