@@ -82,8 +82,8 @@ def _in_degrees(tile: Tile, shape: Shape) -> Sequence[Polygonal]:
         return _discs(np.array([shape.lon]), np.array([shape.lat]), shape.radius_m, tile.half_pixel_m)
     if isinstance(shape, Corridor):
         return _capsules(tile, shape)
-    # Parts are copies, so this may run in a thread: of the geofence's own polygon, which the index asks meanwhile, no two
-    # threads may ask anything (see backtest.copied).
+    # Parts are copies, so this may run in a thread: the geofence's own polygon is asked by the index meanwhile, and two
+    # threads must not ask one (see backtest.copied).
     return list(shapely.get_parts([shape]))
 
 
