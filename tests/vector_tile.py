@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.varint import read_varint
+
 Place = tuple[int, int]
 
 
@@ -83,25 +85,16 @@ def _signed(number: int) -> int:
 def _numbers(data: bytes) -> list[int]:
     found, at = [], 0
     while at < len(data):
-        number, at = _varint(data, at)
+        number, at = read_varint(data, at)
         found.append(number)
     return found
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        number |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if data[at - 1] < 0x80:
-            return number, at
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     at = 0
     while at < len(data):
-        head, at = _varint(data, at)
-        value, at = _varint(data, at)
+        head, at = read_varint(data, at)
+        value, at = read_varint(data, at)
         if head & 7 == 2:
             yield head >> 3, data[at : at + value]
             at += value

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.varint import read_varint
+
 Struct = dict[int, Any]
 
 
@@ -47,22 +49,13 @@ def _values(element: Struct, count: int, page: bytes) -> list[Any]:
 
 
 def _levels(data: bytes, count: int) -> list[bool]:
-    head, at = _varint(data, 0)
+    head, at = read_varint(data, 0)
     if head & 1:
         bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=at), bitorder="little")
         assert len(bits) == (head >> 1) * 8
         return [bool(bit) for bit in bits[:count]]
     assert (head >> 1, len(data)) == (count, at + 1)
     return [bool(data[at])] * count
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        number |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if data[at - 1] < 0x80:
-            return number, at
 
 
 def _struct(data: bytes, at: int) -> tuple[Struct, int]:
@@ -78,16 +71,16 @@ def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
     if kind in (1, 2):
         return kind == 1, at
     if kind in (5, 6):
-        number, at = _varint(data, at)
+        number, at = read_varint(data, at)
         return (number >> 1) ^ -(number & 1), at
     if kind == 8:
-        length, at = _varint(data, at)
+        length, at = read_varint(data, at)
         return data[at : at + length], at + length
     if kind == 12:
         return _struct(data, at)
     assert kind == 9
     count, item = data[at] >> 4, data[at] & 15
-    count, at = _varint(data, at + 1) if count == 15 else (count, at + 1)
+    count, at = read_varint(data, at + 1) if count == 15 else (count, at + 1)
     items = []
     for _ in range(count):
         each, at = _value(data, at, item)

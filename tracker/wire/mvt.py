@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.wire.varint import varint, varints
+
 Part = NDArray[np.int64]  # (n, 2): x, y in units; y grows downwards
 Value = str | int
 
@@ -30,8 +32,8 @@ class Layer:
         """A feature. Points: each part has one. Rings of polygons: not closed, each exterior before its holes."""
         tags = bytearray()
         for key, value in properties.items():
-            tags += _varint(self._keys.setdefault(key, len(self._keys)))
-            tags += _varint(self._values.setdefault(value, len(self._values)))
+            tags += varint(self._keys.setdefault(key, len(self._keys)))
+            tags += varint(self._values.setdefault(value, len(self._values)))
         self._features.append((kind, parts, bytes(tags)))
 
     def encode(self) -> bytes:
@@ -51,7 +53,7 @@ class Layer:
         )
         begin = np.cumsum(sizes) - sizes
         steps[begin] = [parts[0][0] for _, parts, _ in self._features]  # from the corner of the tile
-        data, ends = _varints(((steps << 1) ^ (steps >> 63)).ravel())
+        data, ends = varints(((steps << 1) ^ (steps >> 63)).ravel())
         places = [0, *ends[1::2].tolist()]
         place = 0
         for kind, parts, tags in self._features:
@@ -60,7 +62,7 @@ class Layer:
                 start, second, place = place, place + 1, place + len(part)
                 shape += _ONE_MOVE + data[places[start] : places[second]]
                 if kind != POINT:
-                    shape += _varint(_LINE_TO | (place - second) << 3) + data[places[second] : places[place]]
+                    shape += varint(_LINE_TO | (place - second) << 3) + data[places[second] : places[place]]
                 if kind == POLYGON:
                     shape += _CLOSE
             yield _bytes(2, _bytes(2, tags) + _integer(3, kind) + _bytes(4, shape))
@@ -69,44 +71,16 @@ class Layer:
 # Protocol buffers ----------------------------------------------------------------------------------------------------
 
 
-def _long_varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_SHORT: Final = [_long_varint(number) for number in range(1 << 14)]
-_ONE_MOVE: Final = _SHORT[_MOVE_TO | 1 << 3]
-_CLOSE: Final = _SHORT[_CLOSE_PATH | 1 << 3]
-
-
-def _varint(number: int) -> bytes:
-    return _SHORT[number] if number < len(_SHORT) else _long_varint(number)
-
-
-def _varints(numbers: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """Many numbers one after another, and where each ends."""
-    size: NDArray[np.int64] = np.ones(len(numbers), np.int64)
-    for more in range(1, 5):
-        size += (numbers >> 7 * more > 0).astype(np.int64)
-    ends = np.cumsum(size)
-    out = np.zeros(int(ends[-1]), np.uint8)
-    for nth in range(int(size.max())):
-        has = np.flatnonzero(size > nth)
-        goes_on = np.where(size[has] > nth + 1, 0x80, 0)
-        out[(ends - size)[has] + nth] = (numbers[has] >> 7 * nth) & 0x7F | goes_on
-    return out.tobytes(), ends
+_ONE_MOVE: Final = varint(_MOVE_TO | 1 << 3)
+_CLOSE: Final = varint(_CLOSE_PATH | 1 << 3)
 
 
 def _integer(field: int, number: int) -> bytes:
-    return _varint(field << 3) + _varint(number)
+    return varint(field << 3) + varint(number)
 
 
 def _bytes(field: int, data: bytes | bytearray) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(data)) + data
+    return varint(field << 3 | 2) + varint(len(data)) + data
 
 
 def _value(value: Value) -> bytes:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.wire.varint import varint
+
 MAGIC: Final = b"PAR1"
 GZIP_LEVEL: Final = 1
 _GZIP_WINDOW: Final = 31  # of zlib: with the header of gzip
@@ -150,23 +152,14 @@ def _levels(values: Values) -> bytes:
     """Which rows have a value: one bit each, or one run if all do or none does."""
     present = values.present
     if present is None or present.all() or not present.any():
-        runs = _varint(values.count << 1) + bytes([present is None or bool(present.any())])
+        runs = varint(values.count << 1) + bytes([present is None or bool(present.any())])
     else:
         bits = np.packbits(present, bitorder="little").tobytes()
-        runs = _varint(len(bits) << 1 | 1) + bits
+        runs = varint(len(bits) << 1 | 1) + bits
     return _LENGTH.pack(len(runs)) + runs
 
 
 # Thrift --------------------------------------------------------------------------------------------------------------
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _struct(fields: Fields) -> bytes:
@@ -182,9 +175,9 @@ def _encoded(kind: int, value: Any) -> bytes:
     if kind == _STRUCT:
         return value if isinstance(value, bytes) else _struct(value)
     if kind == _BINARY:
-        return _varint(len(value)) + bytes(value)
+        return varint(len(value)) + bytes(value)
     if kind == _LIST:
         item, items = value
-        size = bytes([len(items) << 4 | item]) if len(items) < 15 else bytes([0xF0 | item]) + _varint(len(items))
+        size = bytes([len(items) << 4 | item]) if len(items) < 15 else bytes([0xF0 | item]) + varint(len(items))
         return size + b"".join(_encoded(item, each) for each in items)
-    return b"" if kind == _TRUE else _varint(value << 1 if value >= 0 else (-value << 1) - 1)
+    return b"" if kind == _TRUE else varint(value << 1 if value >= 0 else (-value << 1) - 1)
