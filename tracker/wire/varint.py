@@ -23,7 +23,7 @@ def varint(number: int) -> bytes:
 
 
 def varints(numbers: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """Many numbers one after another, and where each ends."""
+    """Many numbers below 2 ** 35, one at least, one after another; and where each ends."""
     size: NDArray[np.int64] = np.ones(len(numbers), np.int64)
     for more in range(1, 5):
         size += (numbers >> 7 * more > 0).astype(np.int64)
