@@ -24,6 +24,16 @@ async def send(api: Api, device: NewDevice, lon: float, lat: float, **more: Any)
     assert (await answer.json())["rejects"] == []
 
 
+async def cab_in_view(screen: Screen, api: Api) -> NewDevice:
+    """Signed in, with a Cab 7 that is seen HERE and chosen."""
+    device = await api.new_device("Cab 7")
+    await send(api, device, *HERE)
+    await screen.sign_in()
+    await screen.page.get_by_role("button", name="Cab 7").click()
+    await expect(screen.page.locator(".label-selected")).to_be_visible()
+    return device
+
+
 async def test_a_page_without_a_session_leads_to_signing_in_and_back(screen: Screen, api: Api) -> None:
     await screen.page.goto(screen.url + "/sign-in")
     await screen.page.get_by_label("Token").fill("not-a-token-that-anybody-has")
@@ -149,11 +159,7 @@ async def test_the_feed_grows_on_top_and_the_fence_is_drawn(screen: Screen, api:
 
 
 async def test_a_geofence_that_is_made_while_one_looks_appears_with_its_first_event(screen: Screen, api: Api) -> None:
-    device = await api.new_device("Cab 7")
-    await send(api, device, *HERE)
-    await screen.sign_in()
-    await screen.page.get_by_role("button", name="Cab 7").click()
-    await expect(screen.page.locator(".label-selected")).to_be_visible()
+    device = await cab_in_view(screen, api)
     x, y = await screen.label("Cab 7")
     before = await screen.pixel(x, y + 60)
     circle = {"type": "Point", "coordinates": list(HERE)}

@@ -6,7 +6,7 @@ from typing import Any, Final
 from playwright.async_api import expect
 
 from tests.browser.screen import ONE_LOOP, Screen
-from tests.browser.test_page import HERE, SQUARE, send
+from tests.browser.test_page import HERE, SQUARE, cab_in_view
 from tests.integration.api import Api, NewDevice, until
 
 pytestmark = ONE_LOOP
@@ -64,11 +64,7 @@ async def test_why_shows_the_fixes_that_decided_and_gives_the_keyboard_back(scre
 
 
 async def test_a_corridor_is_drawn_as_wide_as_it_is_and_told_in_words(screen: Screen, api: Api) -> None:
-    device = await api.new_device("Cab 7")
-    await send(api, device, *HERE)
-    await screen.sign_in()
-    await screen.page.get_by_role("button", name="Cab 7").click()
-    await expect(screen.page.locator(".label-selected")).to_be_visible()
+    await cab_in_view(screen, api)
     x, y = await screen.label("Cab 7")
     beside = (x, y + 60)  # some 70 m south of the path that follows
     before = await screen.pixel(*beside)
