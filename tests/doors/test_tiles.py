@@ -38,13 +38,15 @@ async def api(store: Database) -> AsyncIterator[Api]:
         yield Api(app, server, http, told)
 
 
-async def features(api: Api, tile: Tile, query: str) -> list[Feature]:
-    layer = query.partition("&")[0]
+async def features(api: Api, tile: Tile, query: str, layer: str | None = None) -> list[Feature]:
+    """Those of the layer that is asked for, or of another one that comes with it."""
+    layer = layer or query.partition("&")[0]
     response = await api.send("GET", f"/v1/tiles/{tile.z}/{tile.x}/{tile.y}.mvt?layer={query}")
     data = await response.read()
     assert response.status == 200, data
     assert response.content_type == "application/vnd.mapbox-vector-tile"
-    return vector_tile.read(data)[layer].features if data else []
+    layers = vector_tile.read(data)
+    return layers[layer].features if layer in layers else []
 
 
 def walk(count: int, since_s: float = 0, lon: float = 24.90, **more: Any) -> list[Fix]:
@@ -216,5 +218,31 @@ async def test_geofences_are_shown_as_they_are_in_force(api: Api) -> None:
     await api.call("PATCH", f"/v1/geofences/{made['id']}", {"properties": {"radius_m": 30_000}})
     [found] = await features(api, Tile(8, 255, 120), "geofences")
     assert found.properties["version"] == 2
+    [name] = await features(api, Tile(8, 255, 120), "geofences", "geofence_names")
+    assert (name.kind, name.properties) == (1, found.properties)
+    top = max(place[1] for part in found.parts for place in part)
+    [[(x, y)]] = name.parts
+    assert y == pytest.approx(min(place[1] for part in found.parts for place in part), abs=2) != top
+    assert x == pytest.approx(Tile(8, 255, 120).places(np.array([179.99]), np.array([10.0]))[0][0], abs=2)
+    for tile in (Tile(8, 0, 120), Tile(3, 7, 3)):  # its top is in the other one, or it is too small for a name
+        assert await features(api, tile, "geofences")
+        assert await features(api, tile, "geofences", "geofence_names") == []
     await api.call("DELETE", f"/v1/geofences/{made['id']}", expect=204)
     assert await features(api, Tile(8, 255, 120), "geofences") == []
+
+
+async def test_very_many_geofences_that_are_smaller_than_a_pixel_are_the_pixels_that_they_lie_in(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "MAX_GEOFENCES", 2)
+    places = [(lon, 10.0) for lon in (20.0, 20.01, 20.02, 80.0)]
+    made = [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": {"radius_m": 500}}
+        for place in places
+    ]
+    await api.call("POST", "/v1/geofences", made, expect=201)
+    [speck] = await features(api, Tile(0, 0, 0), "geofences")
+    assert (speck.properties, len(speck.parts)) == ({"geofences": 4}, 2)
+    [alone] = await features(api, Tile(5, 23, 15), "geofences")
+    assert alone.properties["id"] == "gf_4"
+    assert (await api.problem("GET", "/v1/tiles/9/284/241.mvt?layer=geofences", expect=413))["detail"] != ""

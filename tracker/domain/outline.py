@@ -4,6 +4,7 @@ Polygons are straight in lon/lat, circles and corridors geodesic; what is cut at
 at the tile.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -38,13 +39,27 @@ def outlines(tile: Tile, shape: Shape) -> list[Ring]:
     return [ring for polygon in polygons if not polygon.is_empty for ring in _rings(polygon)]
 
 
-def speck(tile: Tile, box: Box) -> Ring:
-    """A square of a pixel, for what is too small to be seen."""
-    x, y = tile.places(np.array([(box[0] + box[2]) / 2]), np.array([(box[1] + box[3]) / 2]))
-    # Its box met the tile's surroundings, so that it sticks out by less than a pixel.
-    west, north = (round(float(at[0]) - HALF_PIXEL) for at in (x, y))
-    east, south = (at + round(2 * HALF_PIXEL) for at in (west, north))
-    return np.array([[west, north], [east, north], [east, south], [west, south]], np.int64)
+def specks(tile: Tile, boxes: Floats) -> NDArray[np.int64]:
+    """Squares of a pixel (n, 4, 2) in the middle of boxes (n, 4), for what is too small to be seen."""
+    west, south, east, north = boxes.T
+    # Each box met the tile's surroundings, so that none sticks out by more than a pixel.
+    corner = np.rint(np.stack(tile.places((west + east) / 2, (south + north) / 2), axis=1) - HALF_PIXEL)
+    side = round(2 * HALF_PIXEL)
+    return corner.astype(np.int64)[:, None] + np.array([[0, 0], [side, 0], [side, side], [0, side]], np.int64)
+
+
+def summit(shape: Shape) -> tuple[float, float]:
+    """Lon and lat of a northernmost place, of its largest part: where its name covers little of what goes on inside."""
+    if isinstance(shape, Circle):
+        lon, lat, _ = WGS84.fwd(shape.lon, shape.lat, 0, shape.radius_m)
+        return (float(lon), float(lat)) if lat > shape.lat else (shape.lon, 90.0)  # beyond the pole it goes south again
+    if isinstance(shape, Corridor):
+        lon, lat = max(shape.path, key=lambda place: place[1])
+        return lon, min(90.0, lat + math.degrees(shape.buffer_m / _MEAN_RADIUS_M))
+    largest = max(shapely.get_parts([shape]), key=shapely.area)  # copies, as below
+    places = shapely.get_coordinates(largest)
+    lon, lat = places[places[:, 1].argmax()].tolist()
+    return lon, lat
 
 
 def _within(shape: Polygonal, box: Box) -> Iterator[Polygonal]:

@@ -15,13 +15,12 @@ import numpy as np
 from aiohttp import web
 
 from tracker.access.roles import Role, require
-from tracker.domain.batch import Ints
+from tracker.domain.batch import Floats, Ints
 from tracker.domain.fleet import Fleet
-from tracker.domain.geodesy import Box
 from tracker.domain.geofence import Geofence
-from tracker.domain.outline import outlines, speck
+from tracker.domain.outline import outlines, specks, summit
 from tracker.domain.stroke import Trace, strokes
-from tracker.domain.tile import BUFFER, CELLS, EXTENT, Tile
+from tracker.domain.tile import BUFFER, CELLS, EXTENT, HALF_PIXEL, Tile
 from tracker.doors.history import span_of
 from tracker.doors.keys import DATABASE, FLEET, WRITER
 from tracker.doors.paging import number_of, only
@@ -37,11 +36,13 @@ MAX_NAMED: Final = 1_000
 MAX_SPAN_MS: Final = 366 * 24 * 3_600_000
 MAX_POINTS: Final = 500_000
 MAX_GEOFENCES: Final = 20_000
+NAMED_FROM_PX: Final = 36  # what is smaller shows no name
 GZIP_LEVEL: Final = 5
 # Of a past span a tile is as good as final. Not for ever: a device may bring a fix of a day long past.
 PAST: Final = "private, max-age=86400"
 PRESENT: Final = "private, max-age=10"
 GEOFENCES: Final = "private, no-cache"  # asked again each time, by its ETag
+PIXEL: Final = round(2 * HALF_PIXEL)  # in units
 LAYERS: Final = ("tracks", "geofences", "density")
 
 
@@ -50,6 +51,7 @@ class Tiles:
 
     def __init__(self) -> None:
         self.working = asyncio.Semaphore(AT_ONCE)
+        self.drawing = asyncio.Lock()  # geofences, which need not wait for history
         self.asked = 0
 
 
@@ -65,25 +67,28 @@ async def tile(request: web.Request) -> web.StreamResponse:
     """One layer of one tile."""
     wanted = Tile.of(*(request.match_info[name] for name in ("z", "x", "y")))
     layer = request.query.get("layer")
+    turns = request.app[TILES]
     if layer == "geofences":
         only(request, "layer")
-        return await _answer(request, GEOFENCES, lambda: _geofences(request, wanted))
+        return await _answer(request, GEOFENCES, turns.drawing, lambda: _geofences(request, wanted))
     if layer not in LAYERS:
         raise InvalidField(f"layer must be one of {', '.join(LAYERS)}.", field="layer")
     only(request, "layer", "assets", "from", "to", "quality")
     asked = _asked(request)
     draw = _tracks if layer == "tracks" else _density
-    return await _answer(request, _lifetime(asked), lambda: draw(request, wanted, asked))
+    return await _answer(request, _lifetime(asked), turns.working, lambda: draw(request, wanted, asked))
 
 
-async def _answer(request: web.Request, lifetime: str, make: Callable[[], Awaitable[bytes]]) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, lifetime: str, turn: asyncio.Semaphore | asyncio.Lock, make: Callable[[], Awaitable[bytes]]
+) -> web.StreamResponse:
     """A tile when its turn has come. Of whoever has left meanwhile, as maps do that move on, nothing is made."""
     turns = request.app[TILES]
     if turns.asked >= MAX_WAITING:
         raise TooManyRequests(f"{MAX_WAITING} tiles wait to be made already; try again soon.")
     turns.asked += 1
     try:
-        async with turns.working:
+        async with turn:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the caller has left")
             body = await make()
@@ -107,28 +112,46 @@ async def _geofences(request: web.Request, tile: Tile) -> bytes:
     index = request.app[WRITER].index
     owner, boxes = index.meeting([tile.box(BUFFER)])
     numbers, begin = np.unique(owner, return_index=True)
-    if len(numbers) > MAX_GEOFENCES:
-        raise TooLarge(f"{len(numbers):,} geofences are in this tile, over {MAX_GEOFENCES:,}: ask for a higher zoom.")
     fences = [index.fences[number] for number in numbers.tolist()]
-    return await asyncio.to_thread(_outlined, tile, fences, begin.tolist(), boxes.tolist())
+    return await asyncio.to_thread(_outlined, tile, fences, boxes, begin) if fences else b""
 
 
-def _outlined(tile: Tile, fences: Sequence[Geofence], begin: Sequence[int], boxes: Sequence[Box]) -> bytes:
+def _outlined(tile: Tile, fences: Sequence[Geofence], boxes: Floats, begin: Ints) -> bytes:
     """Args: begin: where in `boxes` those of each geofence begin."""
-    layer = mvt.Layer("geofences", EXTENT)
-    wide, tall = (2 * half for half in tile.half_pixel_deg)
-    for fence, (first, last) in zip(fences, pairwise([*begin, len(boxes)]), strict=True):
-        own = boxes[first:last]
-        small = all(east - west < wide and north - south < tall for west, south, east, north in own)
-        rings = [speck(tile, box) for box in own] if small else outlines(tile, fence.shape)
+    size = boxes[:, 2:] - boxes[:, :2]
+    small = np.logical_and.reduceat((size < 2 * np.array(tile.half_pixel_deg)).all(axis=1), begin)
+    if np.count_nonzero(~small) > MAX_GEOFENCES:
+        raise TooLarge(
+            f"{np.count_nonzero(~small):,} geofences would have to be outlined in this tile, over {MAX_GEOFENCES:,}:"
+            " ask for a higher zoom."
+        )
+    layer, names = mvt.Layer("geofences", EXTENT), mvt.Layer("geofence_names", EXTENT)
+    many = np.count_nonzero(small) > MAX_GEOFENCES
+    if many:  # each pixel in which one lies is told once
+        squares = specks(tile, boxes[np.repeat(small, np.diff(begin, append=len(boxes)))])
+        layer.add(mvt.POLYGON, list(np.unique(squares // PIXEL * PIXEL, axis=0)), {"geofences": int(small.sum())})
+    wide = np.maximum.reduceat(size.max(axis=1), begin) >= NAMED_FROM_PX * 2 * tile.half_pixel_deg[0]
+    for nth, (first, last) in enumerate(pairwise([*begin.tolist(), len(boxes)])):
+        if many and small[nth]:
+            continue
+        fence = fences[nth]
+        rings = list(specks(tile, boxes[first:last])) if small[nth] else outlines(tile, fence.shape)
         if rings:
-            properties: dict[str, mvt.Value] = {
-                "id": ids.public_id(ids.GEOFENCE, fence.id),
-                "name": fence.name,
-                "version": fence.version,
-            }
-            layer.add(mvt.POLYGON, rings, properties)
-    return layer.encode()
+            layer.add(mvt.POLYGON, rings, _about(fence))
+            if wide[nth] and fence.name:
+                _add_name(names, tile, fence)
+    return layer.encode() + names.encode()
+
+
+def _about(fence: Geofence) -> dict[str, mvt.Value]:
+    return {"id": ids.public_id(ids.GEOFENCE, fence.id), "name": fence.name, "version": fence.version}
+
+
+def _add_name(names: mvt.Layer, tile: Tile, fence: Geofence) -> None:
+    """At its summit, if that is in this tile."""
+    x, y = (float(at[0]) for at in tile.places(*np.array([summit(fence.shape)]).T))
+    if 0 <= x < EXTENT and 0 <= y < EXTENT:
+        names.add(mvt.POINT, [np.array([[x, y]]).astype(np.int64)], _about(fence))
 
 
 # History -------------------------------------------------------------------------------------------------------------
