@@ -18,7 +18,7 @@ from tests.domain import reference
 from tests.domain.reference import KINDS, FixRow, TagsChange, Told, Version
 from tests.domain.test_plausibility import Point
 from tests.domain.test_plausibility import Rule as Plausible
-from tests.domain.worlds import Arrival, Batch, Change, Deleted, _calls_m, _grazes, arrive, epochs
+from tests.domain.worlds import Arrival, Batch, Change, Deleted, arrive, epochs
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning
@@ -360,9 +360,3 @@ def some(examples: int) -> settings:
     """So many examples, and a hundred times as many where HYPOTHESIS_PROFILE says `thorough`."""
     unwanted = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     return settings(max_examples=examples * (100 if THOROUGH else 1), deadline=None, suppress_health_check=unwanted)
-
-
-def is_close_call(arrival: Arrival) -> bool:
-    """Whether something may be so close to an edge that no two ways of measuring need agree."""
-    calls = (call_m for version in arrival.versions for call_m in _calls_m(version, arrival.fixes))
-    return any(call_m < 1 for call_m in calls) or any(_grazes(v, arrival.fixes, 1.0) for v in arrival.versions)

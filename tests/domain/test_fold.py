@@ -8,19 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import (
-    chronicle_of,
-    columns,
-    differences,
-    doubts_of,
-    expected,
-    folded,
-    is_close_call,
-    patient,
-    some,
-)
+from tests.domain.engine import chronicle_of, columns, differences, doubts_of, expected, folded, patient, some
 from tests.domain.reference import FixRow, TagsChange, Version
-from tests.domain.worlds import STEP, Arrival, Change, World, arrive, box, worlds
+from tests.domain.worlds import STEP, Arrival, Change, World, arrive, box, is_close_call, worlds
 from tracker.domain.fix import Flag
 from tracker.domain.fold import Fold
 from tracker.domain.shape import polygon

@@ -16,10 +16,10 @@ import pytest
 import shapely
 from hypothesis import given
 
-from tests.domain.engine import Life, differences, doubts_of, expected, folded, is_close_call, patient, punctual, some
+from tests.domain.engine import Life, differences, doubts_of, expected, folded, patient, punctual, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Told, Version
 from tests.domain.test_reference import SURE_M, rows, san_francisco
-from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box
+from tests.domain.worlds import STEP, Arrival, Batch, Timetable, arrive, box, is_close_call
 from tracker.domain.shape import Shapes, polygon
 
 SQUARE = polygon([[box(0, 0, 4, 4)]])

@@ -110,8 +110,8 @@ def check_state(presence: Presence, rule: Rule) -> None:
         pairs = {(number, asset) for asset, members in sight.inside.items() for number in members}
         assert pairs == {pair for pair in rule.inside if rule.fences[pair[0]].quality == quality}
         assert all(sight.inside.values()), "an asset that is nowhere inside takes no room"
-    for number in rule.fences:
-        assert presence.assets_inside(number) == sorted(asset for of, asset in rule.inside if of == number)
+    assets = {asset for _, asset in rule.newest}
+    assert {(number, asset) for asset in assets for number in presence.fences_of(asset)} == set(rule.inside)
 
 
 def check_rows(judgement: Judgement, batch: list[Mark], index: FenceIndex) -> None:
@@ -309,7 +309,7 @@ def test_asset_numbers_may_be_large_and_sparse() -> None:
     presence.reserve(LARGEST_ASSET)
     presence.apply(judge(presence, FenceIndex([fence(1, AROUND)]), columns(batch), 1))
     presence.reserve(100_000)
-    assert presence.assets_inside(1) == [3, LARGEST_ASSET]
+    assert [asset for asset in (3, 4, LARGEST_ASSET) if presence.fences_of(asset)] == [3, LARGEST_ASSET]
     assert presence.trusted.newest.batch[[3, 4, LARGEST_ASSET, 100_000]].tolist() == [1, -1, 1, -1]
 
 
@@ -318,7 +318,7 @@ def test_leaving_a_geofence_keeps_the_others() -> None:
     index = FenceIndex([fence(1, AROUND), fence(2, AROUND), fence(3, AROUND, "all")])
     presence.apply(judge(reserved(presence, batch), index, columns(batch), 1))
     presence.forget(1)
-    assert [presence.assets_inside(number) for number in (1, 2, 3)] == [[], [1], [1, 2]]
+    assert [presence.fences_of(asset).keys() for asset in (1, 2)] == [{2, 3}, {3}]
     presence.forget(2)
     presence.forget(3)
     assert (presence.trusted.inside, presence.every.inside) == ({}, {})

@@ -140,14 +140,6 @@ class World:
     def fixes_sorted(self) -> list[FixRow]:
         return sorted(self.in_order.fixes, key=lambda fix: fix.event_order)
 
-    @property
-    def arrivals(self) -> list[Batch]:
-        return self.arrived.batches
-
-    @property
-    def changes(self) -> list[Change]:
-        return self.arrived.changes
-
 
 def arrive(plan: Iterable[tuple[Sequence[Change], Sequence[Sequence[FixRow]]]]) -> Arrival:
     """Changes and the batches after them, again and again: numbers are given as they come."""
@@ -360,13 +352,10 @@ def worlds(draw: st.DrawFn, assets: int = 3) -> World:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def is_clear_cut(world: World, tolerance_m: float = 1.0) -> bool:
-    """Whether no distance is so close to what it is compared with that another way of measuring it may disagree."""
-    arrival = world.in_order
+def is_close_call(arrival: Arrival) -> bool:
+    """Whether something may be so close to an edge that no two ways of measuring need agree."""
     calls = (call_m for version in arrival.versions for call_m in _calls_m(version, arrival.fixes))
-    if any(call_m < tolerance_m for call_m in calls):
-        return False
-    return not any(_grazes(version, arrival.fixes, tolerance_m) for version in arrival.versions)
+    return any(call_m < 1 for call_m in calls) or any(_grazes(v, arrival.fixes, 1.0) for v in arrival.versions)
 
 
 def _calls_m(version: Version, fixes: Sequence[FixRow]) -> Iterator[float]:

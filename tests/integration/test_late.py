@@ -6,8 +6,6 @@ from tests.integration.api import Api, Json, ms_of, until
 from tests.integration.link import START_MS, Cab, cab
 from tests.integration.test_geofences import HERE, IN, OUT, square
 
-NEAR_EDGE = (10.9, 50.5)
-
 
 def standing(events: list[Json]) -> list[Json]:
     """Those that no later one revises or retracts, by the time of their fixes."""

@@ -179,7 +179,7 @@ async def check_start(town: Town) -> None:
     assert_same(writer.presence.every, snapshot.presence.every)
     assert (snapshot.event, town.feed.last_id) == (writer.event, writer.event)
     open_visits = await town.journal.connection.fetch("SELECT asset, geofence FROM visit WHERE exit_event IS NULL")
-    inside = {(asset, number) for number in writer.index.fences for asset in writer.presence.assets_inside(number)}
+    inside = {(asset, number) for asset in writer.fleet.assets for number in writer.presence.fences_of(asset)}
     assert {tuple(row) for row in open_visits} == inside
     assert (
         await town.journal.connection.fetchval("SELECT count(*) FROM visit WHERE exit_time < enter_time") == 0

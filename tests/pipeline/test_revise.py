@@ -13,10 +13,10 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.engine import is_close_call, patient, some
+from tests.domain.engine import patient, some
 from tests.domain.reference import UNIT, FixRow, TagsChange, Version
 from tests.domain.test_reference import SURE_M, rows
-from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, worlds
+from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, is_close_call, worlds
 from tests.pipeline.history import ASSETS, POOR, STANDBY, Chore, History, Moved, Race, Step
 from tests.pipeline.world import Socket
 from tracker.domain.shape import polygon

@@ -287,13 +287,6 @@ class Presence:
         found = (sight.entries.get(asset, {}).get(fence) for sight in self.sights)
         return next((entry for entry in found if entry is not None), OUTSIDE)
 
-    def assets_inside(self, fence: int) -> list[int]:
-        """The assets that are inside a geofence now, ascending."""
-        return sorted(
-            {asset for sight in self.sights for asset, fences in sight.inside.items() if fence in fences}
-            | {a for sight in self.sights for a, e in sight.entries.items() if fence in e and e[fence].inside}
-        )
-
     def assets_with(self, fence: int) -> list[int]:
         """The assets of which anything is known about a geofence, ascending."""
         tables = [table for sight in self.sights for table in (sight.inside, sight.entries)]

@@ -8,13 +8,11 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from tracker.domain.fix import MAX_FIXES_PER_MESSAGE
 from tracker.wire.device import Fix
 
 # The first byte never begins a text in UTF-8, so one look tells the forms apart; the last one is the version.
 MAGIC: Final = b"\x89TF\x01"
 SLOT_BYTES: Final = 32
-MAX_FRAME_BYTES: Final = (1 + MAX_FIXES_PER_MESSAGE) * SLOT_BYTES
 
 UNKNOWN_TIME: Final = -(2**63)
 UNKNOWN_INT32: Final = -(2**31)

@@ -31,7 +31,6 @@ class GpxReader:
         self._point_depth = 0  # of the open track point; 0 outside of one
         self._point: dict[str, str] = {}
         self._text: list[str] | None = None  # of the element that is being read, if it is wanted
-        self._is_gpx = False
 
     def __iter__(self) -> Iterator[Fix]:
         """The fixes as far as the file has been read.
