@@ -5,7 +5,6 @@ The cluster is the product's own, one for each test process, so every run of the
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 import pytest_asyncio
 
 from tests.databases import TEMPLATE, Databases
+from tests.integration.served import Served, free_port
+from tracker.store.database import Database
 from tracker.store.private import PrivateCluster
 
 
@@ -73,12 +74,27 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+@pytest_asyncio.fixture
+async def store(database: str) -> AsyncIterator[Database]:
+    """The server's own way to this test's database, open."""
+    store = Database(database)
+    await store.open()
+    yield store
+    await store.close()
+
+
 @pytest.fixture
-def free_port() -> int:
+def served(database: str, data_dir: Path) -> Iterator[Served]:
+    """A server process, not started, on this test's database; it can be killed."""
+    served = Served(data_dir, database)
+    yield served
+    served.close()
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="session")

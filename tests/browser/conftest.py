@@ -5,7 +5,7 @@ There is one Chromium for all tests of a process, and so one loop: modules here 
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,6 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.screen import Screen
 from tests.integration.api import ADMIN, WITHIN_S, Api
-from tests.integration.served import Served
 from tracker.app import Server
 from tracker.settings import Settings
 
@@ -62,14 +61,6 @@ async def server(database: str, tmp_path: Path) -> AsyncIterator[Server]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def api(server: Server, http: ClientSession) -> Api:
     return Api(server.url, http)
-
-
-@pytest.fixture
-def served(database: str, data_dir: Path) -> Iterator[Served]:
-    """A server process, not started, that can be taken away from under the page."""
-    served = Served(data_dir, database)
-    yield served
-    served.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -24,10 +24,10 @@ async def send(api: Api, device: NewDevice, lon: float, lat: float, **more: Any)
     assert (await answer.json())["rejects"] == []
 
 
-async def cab_in_view(screen: Screen, api: Api) -> NewDevice:
+async def cab_in_view(screen: Screen, api: Api, **more: Any) -> NewDevice:
     """Signed in, with a Cab 7 that is seen HERE and chosen."""
     device = await api.new_device("Cab 7")
-    await send(api, device, *HERE)
+    await send(api, device, *HERE, **more)
     await screen.sign_in()
     await screen.page.get_by_role("button", name="Cab 7").click()
     await expect(screen.page.locator(".label-selected")).to_be_visible()
@@ -98,11 +98,7 @@ async def test_a_fix_that_is_not_believed_is_a_hollow_point_that_says_why(screen
 
 
 async def test_a_marker_glides_to_its_next_fix_instead_of_jumping(screen: Screen, api: Api) -> None:
-    device = await api.new_device("Cab 7")
-    await send(api, device, *HERE, speed_mps=5)
-    await screen.sign_in()
-    await screen.page.get_by_role("button", name="Cab 7").click()
-    await expect(screen.page.locator(".label-selected")).to_be_visible()
+    device = await cab_in_view(screen, api, speed_mps=5)
     await screen.page.evaluate(
         """() => {
             window.places = new Set();

@@ -145,15 +145,6 @@ def application(database: Database, told: Told, extra: list[web.RouteDef] | None
 
 
 @pytest_asyncio.fixture
-async def store(database: str) -> AsyncIterator[Database]:
-    """This test's database, open."""
-    store = Database(database)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest_asyncio.fixture
 async def api(store: Database) -> AsyncIterator[Api]:
     """The doors, called by the administrator unless said otherwise."""
     told = Told()

@@ -22,15 +22,6 @@ async def outbox(connection: asyncpg.Connection) -> Outbox:
 
 
 @pytest_asyncio.fixture
-async def store(database: str) -> AsyncIterator[Database]:
-    """The server's own way to the database."""
-    store = Database(database)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()

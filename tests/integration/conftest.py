@@ -42,14 +42,6 @@ async def api(server: Server, http: ClientSession) -> Api:
 
 
 @pytest.fixture
-def served(database: str, data_dir: Path) -> Iterator[Served]:
-    """A server process, not started, on a database of this test's own."""
-    served = Served(data_dir, database)
-    yield served
-    served.close()
-
-
-@pytest.fixture
 def private(data_dir: Path) -> Iterator[Served]:
     """A server process, not started, that makes and runs a PostGIS of its own."""
     served = Served(data_dir)

@@ -24,23 +24,12 @@ class Closed(ConnectionError):
         self.code = code
 
 
-class Link:
-    """What the server said stands in `heard`, in order."""
+class Listener:
+    """A socket; what the server said stands in `heard`, in order."""
 
     def __init__(self, ws: ClientWebSocketResponse) -> None:
         self.ws = ws
         self.heard: list[Json] = []
-        self.welcome: Json = {}
-
-    async def send(self, message: Json | list[Json] | str | bytes) -> None:
-        """A message as JSON, a text as it is, bytes as a binary frame."""
-        if isinstance(message, bytes):
-            await self.ws.send_bytes(message)
-        else:
-            await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
-
-    async def fixes(self, seq: int, fixes: Sequence[Json], **more: Any) -> None:
-        await self.send({"type": "fixes", "seq": seq, "fixes": list(fixes), **more})
 
     async def receive(self, within_s: float | None = ANSWER_S) -> Json:
         """The next message.
@@ -55,6 +44,32 @@ class Link:
         self.heard.append(heard)
         return heard
 
+    async def closed(self) -> int | None:
+        """Reads on until the server closes; returns its code."""
+        while True:
+            try:
+                await self.receive(within_s=None)
+            except Closed as end:
+                return end.code
+
+
+class Link(Listener):
+    """One of a device."""
+
+    def __init__(self, ws: ClientWebSocketResponse) -> None:
+        super().__init__(ws)
+        self.welcome: Json = {}
+
+    async def send(self, message: Json | list[Json] | str | bytes) -> None:
+        """A message as JSON, a text as it is, bytes as a binary frame."""
+        if isinstance(message, bytes):
+            await self.ws.send_bytes(message)
+        else:
+            await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
+
+    async def fixes(self, seq: int, fixes: Sequence[Json], **more: Any) -> None:
+        await self.send({"type": "fixes", "seq": seq, "fixes": list(fixes), **more})
+
     async def expect(self, kind: str) -> Json:
         """The next message, which must be of this type."""
         message = await self.receive()
@@ -67,14 +82,6 @@ class Link:
             message = await self.receive()
             if message["type"] == "ack" and message["seq"] >= seq and stream in (None, message["stream"]):
                 return int(message["seq"])
-
-    async def closed(self) -> int | None:
-        """Reads on until the server closes; returns its code."""
-        while True:
-            try:
-                await self.receive()
-            except Closed as end:
-                return end.code
 
     def of_type(self, kind: str) -> list[Json]:
         return [message for message in self.heard if message["type"] == kind]

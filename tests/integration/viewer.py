@@ -6,23 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
 
 from tests.integration.api import ADMIN, WITHIN_S
-from tests.integration.link import RETRY_S, Closed
+from tests.integration.link import RETRY_S, Json, Listener
 from tracker.wire.live import Frame, read
 
-Json = dict[str, Any]
 Box = tuple[float, float, float, float]  # west, south, east, north
 ROUNDING_DEG: Final = 1e-6
 
 
-class Viewer:
-    """One socket; `heard` has every message, `held` what each subscription shows now, by asset."""
+class Viewer(Listener):
+    """One of a map; `held` is what each subscription shows now, by asset."""
 
     def __init__(self, ws: ClientWebSocketResponse) -> None:
-        self.ws = ws
-        self.heard: list[Json] = []
+        super().__init__(ws)
         self.held: dict[int, dict[str, Json]] = {}
         self.clusters: dict[int, dict[str, int]] = {}
 
@@ -35,16 +33,8 @@ class Viewer:
         return await self.next("snapshot", id_)
 
     async def receive(self, within_s: float | None = WITHIN_S) -> Json:
-        """The next message, applied.
-
-        Raises:
-            Closed: there is none.
-        """
-        message = await self.ws.receive(timeout=within_s)
-        if message.type is not WSMsgType.TEXT:
-            raise Closed(self.ws.close_code, message.extra or message.data)
-        heard: Json = json.loads(message.data)
-        self.heard.append(heard)
+        """The next message, applied."""
+        heard = await super().receive(within_s)
         if heard["type"] in ("snapshot", "update"):
             self._apply(heard)
         return heard
@@ -89,14 +79,6 @@ class Viewer:
 
     def places(self, id_: int) -> dict[str, tuple[float, float]]:
         return {name: (asset["lon"], asset["lat"]) for name, asset in self.held.get(id_, {}).items()}
-
-    async def closed(self) -> int | None:
-        """Reads on until the server closes; returns its code."""
-        while True:
-            try:
-                await self.receive(within_s=None)
-            except Closed as end:
-                return end.code
 
 
 @asynccontextmanager

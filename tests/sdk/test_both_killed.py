@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,6 @@ from tests.sdk.test_killed import live_and_die
 from tracker.sdk import Device
 
 LIVES = 3
-
-
-@pytest.fixture
-def served(database: str, data_dir: Path) -> Iterator[Served]:
-    served = Served(data_dir, database)
-    yield served
-    served.close()
 
 
 @pytest_asyncio.fixture
