@@ -6,7 +6,7 @@ from tests.domain.engine import columns
 from tests.domain.reference import UNIT, FixRow
 from tracker.domain.batch import Columns
 from tracker.domain.chronicle import Chronicle
-from tracker.domain.crossing import IN, OUT, UNSURE, evidence
+from tracker.domain.evidence import IN, OUT, UNSURE, evidence
 from tracker.domain.fold import Fold, Tags
 from tracker.domain.geofence import AssetFilter, Geofence, Rule, Version
 from tracker.domain.index import FenceIndex

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import DEGREE, Columns, Ints, Mask
 from tracker.domain.chronicle import Chronicle
-from tracker.domain.crossing import Emission, Matches, Steps, steps_after
 from tracker.domain.fix import MAX_SPEED_MPS
-from tracker.domain.geofence import Geofence
+from tracker.domain.geofence import Geofence, Matches
 from tracker.domain.judge import equal_to_previous, judge, see, with_doubts
 from tracker.domain.presence import NEVER, AssetState, Crossed, LastFix, Newest, Presence, Sight
+from tracker.domain.steps import Steps, steps_after
+from tracker.domain.transition import Emission
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
 
 _IT: Final = 0  # the number of the only asset in a presence of its own

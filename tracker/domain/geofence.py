@@ -1,5 +1,6 @@
 """Geofences with their options, and their versions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -83,3 +84,11 @@ class Version:
 
     from_batch: int
     fence: Geofence
+
+
+Matches = Callable[[int, Geofence], bool]  # whether an asset is one that the geofence judges
+
+
+def matches_any(_asset: int, fence: Geofence) -> bool:
+    """For fleets without tags: only geofences without a filter judge."""
+    return fence.rule.assets is None

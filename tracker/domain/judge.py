@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
-from tracker.domain.crossing import Emission, Matches, Steps, crossings, judge_ruled, matches_any, steps_of
+from tracker.domain.crossing import crossings
 from tracker.domain.fix import MAX_SPEED_MPS
-from tracker.domain.geofence import Geofence, Quality
+from tracker.domain.geofence import Geofence, Matches, Quality, matches_any
 from tracker.domain.index import FenceIndex
 from tracker.domain.plausibility import Suspect, doubts
 from tracker.domain.presence import (
@@ -30,6 +30,9 @@ from tracker.domain.presence import (
     Span,
     Transitions,
 )
+from tracker.domain.ruled import judge_ruled
+from tracker.domain.steps import Steps, steps_of
+from tracker.domain.transition import Emission
 
 _NONE: Final = np.empty(0, np.int64)
 

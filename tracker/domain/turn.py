@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from tracker.domain.batch import DEGREE, Ints
-from tracker.domain.crossing import IN, OUT, UNSURE, Matches, evidence
-from tracker.domain.geofence import Geofence
+from tracker.domain.evidence import IN, OUT, UNSURE, evidence
+from tracker.domain.geofence import Geofence, Matches
 from tracker.domain.index import FenceIndex
 from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry, LastFix, Presence
 from tracker.domain.shape import holds

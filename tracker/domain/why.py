@@ -14,7 +14,7 @@ import numpy as np
 
 from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
 from tracker.domain.chronicle import Chronicle
-from tracker.domain.crossing import OUT, UNSURE, evidence
+from tracker.domain.evidence import OUT, UNSURE, evidence
 from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning, keys_of
 from tracker.domain.geofence import Geofence, Rule, Version
 from tracker.domain.index import FenceIndex

@@ -6,10 +6,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from tracker.access.roles import Role, require
-from tracker.domain.crossing import IN, OUT, SCHEDULE
+from tracker.domain.evidence import IN, OUT
 from tracker.domain.fold import Fact
 from tracker.domain.presence import ENTER, EXIT, OUTSIDE, Entry
 from tracker.domain.proximity import Proximity
+from tracker.domain.ruled import SCHEDULE
 from tracker.domain.why import Life
 from tracker.doors.fields import Body
 from tracker.doors.keys import DATABASE, FLEET, WRITER

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tracker.domain.crossing import Matches
-from tracker.domain.geofence import Geofence
+from tracker.domain.geofence import Geofence, Matches
 from tracker.domain.turn import ASSET_CHANGED, ASSET_DELETED, Turned, ended, turned
 from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.fences import happening_of, keep_standing, settle, settled

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tracker.domain.batch import Columns, from_units
-from tracker.domain.crossing import IN, OUT, SCHEDULE, UNSURE
+from tracker.domain.evidence import IN, OUT, UNSURE
 from tracker.domain.fix import flag_names
 from tracker.domain.geofence import Geofence, Rule
 from tracker.domain.presence import ABSENT, CROSS, DWELL, ENTER, EXIT, SPEEDING, Entry
+from tracker.domain.ruled import SCHEDULE
 from tracker.domain.turn import ASSET_CHANGED, ASSET_DELETED, FENCE_CHANGED, FENCE_DELETED
 from tracker.domain.why import Statement, Unseen
 from tracker.wire import ids
