@@ -182,6 +182,12 @@ STORIES: dict[str, list[Step]] = {
         Race(batch(at(17, 1), at(30, 1))),
         Race(replace(batch(at(31, 1)), number=1)),
     ],
+    "before a flagged fix, while it was judged again": [
+        fence(),
+        batch(at(0, -1), at(5, -1), at(80, -5, flags=POOR)),
+        batch(at(2, -1)),
+        Race(batch(at(20, 1), at(30, -1))),
+    ],
     "a late fix that lies open at the end": [fence(), IN_AND_OUT, batch(at(5, 1)), "restart", batch(at(2, 1))],
 }
 

@@ -111,7 +111,8 @@ def _settle(writer: Writer, corrections: list[_Correction], record: Record) -> N
 async def _compared(connection: Connection, writer: Writer, stretch: Stretch) -> _Correction:
     if stretch.at_end:
         await catch_up(connection, writer, stretch, writer.batch)
-    span = stretch.from_ms, stretch.until_ms
+    from_ms = stretch.from_ms if stretch.on_top_ms is None else min(stretch.from_ms, stretch.on_top_ms)
+    span = from_ms, stretch.until_ms
     rows = await revision.standing_events(
         connection, stretch.asset, span, {batch for _, batch in stretch.turned}, KINDS
     )
@@ -147,10 +148,16 @@ def _entered(state: AssetState) -> dict[int, int | None]:
 
 
 def _is_within(each: Standing, batch: int | None, stretch: Stretch) -> bool:
-    """Whether an event has its place in the stretch. Those of changes name the last batch before the change."""
+    """Whether an event has its place in the stretch. Those of changes name the last batch before the change.
+
+    Fixes that came after all was read, and were judged at once, may lie before its edge: where that is a fix with flags,
+    which is ahead of what is trusted. What they brought about is compared when they are judged on top, at the end.
+    """
     if each.cause in TURNED:
         change = 0 if batch is None else batch + 1
         return (each.fence if each.cause == FENCE_CHANGED else ASSET, change) in stretch.turned
+    if batch is not None and batch > stretch.batch:
+        return stretch.at_end
     key, edge = (each.time_ms, each.lon, each.lat), stretch.edge
     return (stretch.told is None or key > stretch.told) and (edge is None or key <= edge)
 

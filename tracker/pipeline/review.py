@@ -47,6 +47,8 @@ async def catch_up(connection: Connection, writer: Writer, stretch: Stretch, unt
     """
     trusted = stretch.fold.state.trusted.newest
     from_ms = OLDEST_MS if trusted is None else trusted.time_ms
+    if stretch.on_top_ms is None:
+        stretch.on_top_ms = from_ms
     stored = await fixes.read(connection, stretch.asset, from_ms, LAST_MS, after_batch=stretch.caught)
     stored = stored.take(stored.batch <= until_batch)
     stretch.turn_until(None, until_batch)

@@ -25,7 +25,8 @@ MAX_FOUND: Final = 2_000  # facts, doubts and checkpoints: with more of them wha
 @dataclass(slots=True)
 class Stretch:
     """begin: the last fix before it, whose changes up to batch `begin_changes` are in the state that the fold began
-    from; batch: the last that was read; caught: what was stored after that and up to here was judged on top.
+    from; batch: the last that was read; caught: what was stored after that and up to here was judged on top, if it is
+    of `on_top_ms` or later.
 
     Edges lie between places, never between fixes that are equal in time and place: those count as one.
     """
@@ -38,6 +39,7 @@ class Stretch:
     waiting: list[Turning]
     placed: set[tuple[int, int]]  # changes whose places are known: geofence, batch
     caught: int
+    on_top_ms: int | None = None
     fixes: int = 0
     complete: bool = False
     done: list[Late] = field(default_factory=list)  # the marks that are settled when it is complete
