@@ -172,10 +172,14 @@ class Writer:
         await self._settle()
         told = record(found, self.fleet, after_id=self.event, recorded_ms=prepared.recorded_ms)
         self.event = told.last_id
-        commit = asyncio.create_task(self._commit(prepared, rows, told), name="commit")
+        sent = asyncio.Event()
+        commit = asyncio.create_task(self._commit(prepared, rows, told, sent), name="commit")
         self._waiting.popleft()
         self._in_flight = _InFlight(batch, prepared, told, commit)
-        await asyncio.sleep(0)  # the commit's first bytes leave before the next batch is prepared
+        # Preparing the next batch keeps the loop busy, and then no answer of the database is heard. So all of this one
+        # is handed over before, and stored meanwhile.
+        await sent.wait()
+        await asyncio.sleep(0)
 
     def _prepare(self, batch: OpenBatch) -> Prepared:
         self.batch += 1
@@ -191,15 +195,18 @@ class Writer:
             refusal=batch.refusal,
         )
 
-    async def _commit(self, prepared: Prepared, rows: bytes, told: Record) -> None:
-        if not prepared.changes_nothing:
-            rejects = [
-                (each.lane.device.id, each.lane.name, each.seq, each.refusal.code, each.refusal.message)
-                for each in _newest_rejected(prepared.rejected)
-            ]
-            await self.journal.commit(
-                rows, prepared.recorded_ms, prepared.number, told.rows, rejects, prepared.findings
-            )
+    async def _commit(self, prepared: Prepared, rows: bytes, told: Record, sent: asyncio.Event) -> None:
+        rejects = [
+            (each.lane.device.id, each.lane.name, each.seq, each.refusal.code, each.refusal.message)
+            for each in _newest_rejected(prepared.rejected)
+        ]
+        try:
+            if not prepared.changes_nothing:
+                await self.journal.commit(
+                    rows, prepared.recorded_ms, prepared.number, told.rows, rejects, prepared.findings, sent.set
+                )
+        finally:
+            sent.set()
 
     async def _settle(self) -> None:
         """Wait for the batch under way, and publish it."""

@@ -4,10 +4,9 @@ A batch is stored as one row of parallel arrays for each bucket of assets that i
 """
 
 import asyncio
-import io
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ BUCKETS: Final = 16
 WRITER_LOCK: Final = int.from_bytes(b"writer")
 LOCK_POLL_S: Final = 0.05
 COMMIT_TIMEOUT_S: Final = 30.0
+_SENT_AT_ONCE_BYTES: Final = 65_536
 
 _COLUMNS: Final = (
     "bucket",
@@ -195,21 +195,29 @@ class Journal:
         events: EventRows,
         rejects: Sequence[Sequence[object]],
         findings: Findings = NOTHING_FOUND,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make one batch durable: all of it or nothing."""
+        """Make one batch durable: all of it or nothing.
+
+        Args:
+            on_sent: called when the fixes have been handed over, which is most of what is sent and the last of it: from
+                then on the database works alone for as long as it takes to store them.
+        """
         with translated():
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 if not events and not rejects and not findings:
-                    await self._copy(rows)  # one statement is a transaction of its own, two round trips cheaper
+                    await self._copy(
+                        rows, on_sent
+                    )  # one statement is a transaction of its own, two round trips cheaper
                     return
                 async with self.connection.transaction():
-                    await self._copy(rows)
                     if events:
                         await self._record(recorded_ms, number, events)
                     if findings:
                         await self.connection.execute(sql("record_findings"), number, asdict(findings))
                     if rejects:
                         await self.connection.execute(sql("record_rejects"), *zip(*rejects, strict=True), recorded_ms)
+                    await self._copy(rows, on_sent)
 
     async def record(self, recorded_ms: int, events: EventRows, after_batch: int | None = None) -> None:
         """Events that no batch brought about, within the caller's transaction; those of a change name the last batch
@@ -228,5 +236,13 @@ class Journal:
             sql("record_events"), recorded_ms, number, *events.events, *events.closed, *events.opened
         )
 
-    async def _copy(self, rows: bytes) -> None:
-        await self.connection.copy_to_table("journal", source=io.BytesIO(rows), columns=_COLUMNS, format="binary")
+    async def _copy(self, rows: bytes, on_sent: Callable[[], None]) -> None:
+        source = _parts(rows, on_sent)
+        await self.connection.copy_to_table("journal", source=source, columns=_COLUMNS, format="binary")
+
+
+async def _parts(rows: bytes, on_sent: Callable[[], None]) -> AsyncIterator[bytes]:
+    """In pieces, each asked for when the one before it has left."""
+    for start in range(0, len(rows), _SENT_AT_ONCE_BYTES):
+        yield rows[start : start + _SENT_AT_ONCE_BYTES]
+    on_sent()
