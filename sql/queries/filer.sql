@@ -24,27 +24,37 @@ SELECT max(batch) AS batch FROM (
 
 -- name: find_by_index
 -- Until the end of the transaction: whatever is believed of a day's partition that has never been analysed.
-SELECT set_config('enable_seqscan', 'off', true)
+SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)
 
 -- name: file_bucket
 -- Journal to pieces in one statement: every snapshot sees each fix exactly once. With the rows go the cursors of the streams,
 -- the newest fixes of the assets and the number of the batch. Pieces of fewer than 60 fixes grow by what comes for their day.
 WITH taken AS (
     DELETE FROM journal WHERE bucket = $1::smallint AND batch <= $2 RETURNING *
-), fix AS (
-    SELECT t.batch, u.*, u.flags = 0 AND d.asset IS NULL AS trusted
-    FROM taken t CROSS JOIN LATERAL unnest(t.asset, t.device, t.time, t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy, t.flags,
-        t.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-    LEFT JOIN doubt d ON d.asset = u.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat
+), doubted AS MATERIALIZED (
+    SELECT d.asset, d.time, d.lon, d.lat
+    FROM (SELECT unnest(asset) AS asset FROM taken GROUP BY 1) AS a
+    JOIN doubt d ON d.asset = a.asset AND d.time BETWEEN (SELECT min(t0) FROM taken) AND (SELECT max(t1) FROM taken)
+), fix AS MATERIALIZED (
+    SELECT s.*, date_bin('1 day', time, '0001-01-01Z') AS day,
+           s.flags = 0 AND (s.asset, s.time, s.lon, s.lat) NOT IN (SELECT asset, time, lon, lat FROM doubted) AS trusted
+    FROM (SELECT batch, unnest(asset) AS asset, unnest(device) AS device, unnest(time) AS time, unnest(lon) AS lon, unnest(lat) AS lat,
+                 unnest(alt) AS alt, unnest(speed) AS speed, unnest(course) AS course, unnest(accuracy) AS accuracy,
+                 unnest(flags) AS flags, unnest(attributes) AS attributes
+          FROM taken) AS s
+), days AS MATERIALIZED (
+    SELECT asset, day, max(time) AS any_time, max(time) FILTER (WHERE trusted) AS time, max(batch) AS any_seen,
+           max(batch) FILTER (WHERE trusted) AS seen
+    FROM fix GROUP BY asset, day
 ), small AS (
-    DELETE FROM piece p USING (SELECT DISTINCT asset, date_trunc('day', time, 'UTC') AS day FROM fix) AS f
-    WHERE p.asset = f.asset AND p.t0 >= f.day AND p.t0 < f.day + interval '24 hours' AND p.n < 60
+    DELETE FROM piece p USING days
+    WHERE p.asset = days.asset AND p.t0 >= days.day AND p.t0 < days.day + interval '24 hours' AND p.n < 60
     RETURNING p.*
 ), grown AS (
-    SELECT s.asset, u.*, u.flags = 0 AND d.asset IS NULL AS trusted
-    FROM small s CROSS JOIN LATERAL unnest(s.batch, s.device, s.time, s.lon, s.lat, s.alt, s.speed, s.course, s.accuracy, s.flags,
-        s.attributes) AS u (batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-    LEFT JOIN doubt d ON d.asset = s.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat
+    SELECT asset, unnest(batch) AS batch, unnest(device) AS device, unnest(time) AS time, unnest(lon) AS lon, unnest(lat) AS lat,
+           unnest(alt) AS alt, unnest(speed) AS speed, unnest(course) AS course, unnest(accuracy) AS accuracy, unnest(flags) AS flags,
+           unnest(attributes) AS attributes
+    FROM small
 ), pieces AS (
     INSERT INTO piece (asset, t0, t1, trusted_t0, n, west, south, east, north, batch, device, time, lon, lat, alt, speed, course,
                        accuracy, flags, attributes)
@@ -52,27 +62,30 @@ WITH taken AS (
            array_agg(batch), array_agg(device), array_agg(time), array_agg(lon), array_agg(lat), array_agg(alt), array_agg(speed),
            array_agg(course), array_agg(accuracy), array_agg(flags),
            CASE WHEN count(attributes) > 0 THEN array_agg(attributes) END
-    FROM (SELECT asset, batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes, trusted FROM fix
+    FROM (SELECT asset, day, batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes, trusted FROM fix
           UNION ALL
-          SELECT asset, batch, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes, trusted FROM grown
-          ORDER BY asset, time, lon, lat, batch) AS ordered
-    GROUP BY asset, date_trunc('day', time, 'UTC')
+          SELECT g.asset, date_bin('1 day', g.time, '0001-01-01Z'), g.batch, g.device, g.time, g.lon, g.lat, g.alt, g.speed, g.course,
+                 g.accuracy, g.flags, g.attributes, g.flags = 0 AND d.asset IS NULL
+          FROM grown g LEFT JOIN doubt d ON d.asset = g.asset AND d.time = g.time AND d.lon = g.lon AND d.lat = g.lat
+          ORDER BY asset, day, time, lon, lat, batch) AS ordered
+    GROUP BY asset, day
 ), cursors AS (
     UPDATE stream s SET seq = greatest(s.seq, e.seq), gaps = s.gaps + e.gaps
     FROM (SELECT x.stream, max(x.seq) AS seq, sum(x.gaps)::bigint AS gaps
           FROM taken t CROSS JOIN LATERAL unnest(t.stream, t.stream_seq, t.stream_gaps) AS x (stream, seq, gaps)
           GROUP BY x.stream) AS e
     WHERE s.id = e.stream
+), ends AS MATERIALIZED (
+    SELECT f.* FROM fix f JOIN days d ON d.asset = f.asset AND d.day = f.day AND (d.any_time = f.time OR d.time = f.time)
 ), newest AS (
     INSERT INTO latest AS l (asset, any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch, any_seen,
                              time, lon, lat, batch, device, alt, speed, course, accuracy, attributes, seen)
-    SELECT a.asset, a.time, a.lon, a.lat, a.alt, a.speed, a.course, a.accuracy, a.batch, s.seen,
-           t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy, t.attributes, s.trusted_seen
-    FROM (SELECT DISTINCT ON (asset) * FROM fix
+    SELECT a.asset, a.time, a.lon, a.lat, a.alt, a.speed, a.course, a.accuracy, a.batch, s.any_seen,
+           t.time, t.lon, t.lat, t.batch, t.device, t.alt, t.speed, t.course, t.accuracy, t.attributes, s.seen
+    FROM (SELECT DISTINCT ON (asset) * FROM ends
           ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS a
-    JOIN (SELECT asset, max(batch) AS seen, max(batch) FILTER (WHERE trusted) AS trusted_seen
-          FROM fix GROUP BY asset) AS s ON s.asset = a.asset
-    LEFT JOIN (SELECT DISTINCT ON (asset) * FROM fix WHERE trusted
+    FULL JOIN (SELECT asset, max(any_seen) AS any_seen, max(seen) AS seen FROM days GROUP BY asset) AS s ON s.asset = a.asset
+    FULL JOIN (SELECT DISTINCT ON (asset) * FROM ends WHERE trusted
                ORDER BY asset, time DESC, lon DESC, lat DESC, alt, speed, course, accuracy, batch) AS t ON t.asset = a.asset
     ON CONFLICT (asset) DO UPDATE SET
         (any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch) = (SELECT * FROM (VALUES
