@@ -150,8 +150,8 @@ def _entered(state: AssetState) -> dict[int, int | None]:
 def _is_within(each: Standing, batch: int | None, stretch: Stretch) -> bool:
     """Whether an event has its place in the stretch. Those of changes name the last batch before the change.
 
-    Fixes that came after all was read, and were judged at once, may lie before its edge: where that is a fix with flags,
-    which is ahead of what is trusted. What they brought about is compared when they are judged on top, at the end.
+    Fixes that came after all was read, and were judged at once, may lie before its edge: where that is a fix with flags
+    that is ahead of what is trusted. What they brought about is compared when they are judged on top, at the end.
     """
     if each.cause in TURNED:
         change = 0 if batch is None else batch + 1
