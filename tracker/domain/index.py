@@ -128,7 +128,7 @@ class FenceIndex:
         self.partial = partial
         self._trees: list[_Tree] = []  # each at least twice as large as the next
         self._fresh: set[int] = set()  # geofences that are in no tree
-        self._absences: set[int] = set()
+        self.absences: set[int] = set()  # of those in force, the ones that notice absence
         self._traits = _Traits()
         for fence in fences:
             self.put(fence)
@@ -141,14 +141,14 @@ class FenceIndex:
         self._traits.put(fence)
         if old is None or old.version != fence.version:
             self._fresh.add(fence.id)
-        (self._absences.add if fence.rule.absence else self._absences.discard)(fence.id)
+        (self.absences.add if fence.rule.absence else self.absences.discard)(fence.id)
 
     def remove(self, fence_id: int) -> Geofence | None:
         fence = self.fences.pop(fence_id, None)
         if fence is not None:
             self._traits.remove(fence_id)
             self._fresh.discard(fence_id)
-            self._absences.discard(fence_id)
+            self.absences.discard(fence_id)
         return fence
 
     def _current(self) -> list[_Tree]:
@@ -271,7 +271,7 @@ class FenceIndex:
         """The geofences whose boxes meet one of the points or, for those with `cross`, a chord between two that follow
         one another; those that notice absence, too.
         """
-        found = set(self._absences)
+        found = set(self.absences)
         if len(lon):
             for tree in self._current():
                 found.update(tree.ids[tree.candidates(shapely.points(lon, lat))[1]].tolist())

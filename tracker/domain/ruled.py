@@ -91,7 +91,7 @@ def _pairs(
             pair = asset, fence_id
             if position < begin.get(pair, position + 1):
                 begin[pair] = position
-    absences = [fence.id for fence in index.fences.values() if fence.rule.absence]
+    absences = sorted(index.absences)
     for start, asset in zip(starts.tolist(), steps.asset[starts].tolist(), strict=True):
         for fence_id in (*sight.entries.get(asset, ()), *absences):
             if fence_id in index.fences:
