@@ -1,8 +1,7 @@
 """A writer with its journal, its filer and real tables, without doors."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from tests.pipeline.world import Socket
 from tests.store.batches import make_fleet
@@ -33,7 +32,7 @@ class Slow(Database):
 
 
 class Node:
-    """A writer and its filer."""
+    """A writer and its filer; running within `async with`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -47,6 +46,13 @@ class Node:
     def _new_writer(self) -> Writer:
         fleet = Fleet()
         return Writer(Journal(self.url), fleet, Intake(), Lanes(), Publisher(Latest(fleet), Feed()))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         await self.database.open()
@@ -77,17 +83,6 @@ class Node:
 
     async def file(self) -> None:
         await self.filer.file_due(at_fixes=0)
-
-
-@asynccontextmanager
-async def running(url: str) -> AsyncIterator[Node]:
-    """On a database with a fleet."""
-    node = Node(url)
-    await node.start()
-    try:
-        yield node
-    finally:
-        await node.stop()
 
 
 async def settle(url: str) -> None:

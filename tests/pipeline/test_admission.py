@@ -2,21 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.pipeline.node import Node, running, settle
+from tests.pipeline.node import Node
 from tests.pipeline.world import Socket, numbered
 from tracker.errors import Superseded
 from tracker.pipeline.admission import open_unnamed
-
-
-@pytest.fixture
-async def node(database: str) -> AsyncIterator[Node]:
-    await settle(database)
-    async with running(database) as made:
-        yield made
 
 
 async def test_a_stream_stands_where_it_was_left(node: Node) -> None:
@@ -37,7 +29,7 @@ async def test_a_stream_stands_where_it_was_left_after_a_start(node: Node, datab
     if filed:
         await node.file()
     await node.stop()
-    async with running(database) as again:
+    async with Node(database) as again:
         lane = await again.open(Socket())
         assert (lane.prepared, lane.durable) == (5, 5)
 

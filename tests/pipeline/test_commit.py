@@ -1,11 +1,10 @@
 """The writer's own turns: batches one after the other, changes between them, the end of its work."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.pipeline.node import Node, running, settle
+from tests.pipeline.node import Node
 from tests.pipeline.world import Socket, numbered
 from tracker.domain.fleet import Device
 from tracker.errors import StoreUnavailable
@@ -14,13 +13,6 @@ from tracker.pipeline.intake import OpenBatch
 from tracker.pipeline.prepare import Rejected
 from tracker.pipeline.stream import Lane
 from tracker.wire.device import Refusal
-
-
-@pytest.fixture
-async def node(database: str) -> AsyncIterator[Node]:
-    await settle(database)
-    async with running(database) as made:
-        yield made
 
 
 def batch(*frames: bytes) -> OpenBatch:
@@ -130,7 +122,7 @@ async def test_batches_are_numbered_on_after_a_start(node: Node, database: str) 
         await node.send(socket, numbered(101, seq, 1))
     before = node.writer.batch
     await node.stop()
-    async with running(database) as again:
+    async with Node(database) as again:
         assert (again.writer.batch, again.writer.committed) == (before, before)
         again_socket = Socket()
         await again.open(again_socket)

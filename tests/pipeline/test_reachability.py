@@ -3,8 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +52,6 @@ class Roll(Node):
             self.reachability.hear_word(device, now_ms() - round(ago_s * 1000))
 
 
-@asynccontextmanager
-async def rolling(url: str) -> AsyncIterator[Roll]:
-    roll = Roll(url)
-    await roll.start()
-    try:
-        yield roll
-    finally:
-        await roll.stop()
-
-
 @pytest_asyncio.fixture
 async def fleet(connection: asyncpg.Connection) -> int:
     """Assets 1, 2, … with a device each."""
@@ -102,7 +91,7 @@ async def test_assets_of_before_are_taken_for_offline_until_they_are_heard_of(
         "VALUES (1, now() - interval '1 hour', 0, 0, 1, 1, now() - interval '1 hour', 0, 0, 1, 1, 1, 0, 0, 0, 0)"
     )
     await migrate(connection)
-    async with rolling(url) as roll:
+    async with Roll(url) as roll:
         assert [each.state for each in roll.reachability.of_assets([1, 2], now_ms())] == [OFFLINE, NEVER]
         await roll.teller.look()
         assert await told(connection) == []
@@ -123,7 +112,7 @@ async def until_ready(roll: Roll) -> None:
 async def test_a_fleet_that_goes_all_at_once_is_told_in_few_transactions(
     database: str, fleet: int, connection: asyncpg.Connection
 ) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         roll.heard(fleet, ago_s=5)
         await roll.teller.look()
         assert [(asset, kind) for asset, kind, _ in await told(connection)] == [
@@ -141,7 +130,7 @@ async def test_ten_thousand_devices_cost_little(database: str, connection: async
     count = 10_000
     await connection.fetchval(FLEET, count)
     await connection.execute("UPDATE asset SET active_device = id")
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
 
         async def took_ms(action: Callable[[], Awaitable[None]]) -> float:
             begun = time.process_time()
@@ -153,14 +142,14 @@ async def test_ten_thousand_devices_cost_little(database: str, connection: async
         idle_ms = await took_ms(roll.teller.look)
         assert len(await told(connection)) == count
     begun = time.perf_counter()
-    async with rolling(database):
+    async with Roll(database):
         start_s = time.perf_counter() - begun
     print(f"{count} devices: all offline at once {told_ms:.0f} ms, idle look {idle_ms:.2f} ms, a start {start_s:.2f} s")
     assert idle_ms < 250
 
 
 async def test_a_restart_tells_nothing_twice(database: str, fleet: int, connection: asyncpg.Connection) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         roll.reachability.open(3, now_ms() - 5_000)
         roll.reachability.end(3, LOST, now_ms() - 4_000)
         roll.heard(2, ago_s=5)
@@ -169,7 +158,7 @@ async def test_a_restart_tells_nothing_twice(database: str, fleet: int, connecti
         await roll.teller.look()
         before = roll.reachability.of_assets([1, 3], now_ms())
     for _ in range(2):
-        async with rolling(database) as roll:
+        async with Roll(database) as roll:
             assert roll.reachability.changes(now_ms(), 10) == []
             assert roll.reachability.of_assets([1, 3], now_ms()) == before
             assert roll.writer.publisher.latest.unreachable == {1: "offline", 3: "offline"}
@@ -186,7 +175,7 @@ async def test_a_restart_tells_nothing_twice(database: str, fleet: int, connecti
 async def test_what_was_told_though_the_answer_was_lost_is_not_told_again(
     database: str, fleet: int, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         record, cuts = store.record, list[bool]()
 
         async def cut(connection: Any, tellings: Any) -> None:
@@ -211,7 +200,7 @@ async def test_what_was_told_though_the_answer_was_lost_is_not_told_again(
 async def test_what_happens_while_the_database_is_away_is_told_when_it_is_back(
     database: str, fleet: int, connection: asyncpg.Connection
 ) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         roll.heard(3, ago_s=5)
         roll.writer.ready = False
         await roll.teller.look()
@@ -224,7 +213,7 @@ async def test_what_happens_while_the_database_is_away_is_told_when_it_is_back(
 async def test_a_server_that_was_away_accuses_nobody(
     database: str, fleet: int, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         roll.heard(3, ago_s=0)
         later_ms = now_ms() + 3_600_000
         monkeypatch.setattr(pipeline, "now_ms", lambda: later_ms)
@@ -238,7 +227,7 @@ async def test_a_server_that_was_away_accuses_nobody(
 async def test_an_event_is_where_the_asset_was_seen_when_it_was_heard(
     database: str, fleet: int, connection: asyncpg.Connection
 ) -> None:
-    async with rolling(database) as roll:
+    async with Roll(database) as roll:
         socket = Socket()
         await roll.open(socket)
         roll.writer.publisher._on_batch = (lambda prepared: hear(roll.reachability, prepared),)
