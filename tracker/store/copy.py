@@ -5,6 +5,7 @@ Only what the journal needs. Format: PostgreSQL manual, "COPY", "Binary Format";
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -21,32 +22,46 @@ _ARRAY_HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i")
 
 
-def _array(values: NDArray[np.generic], width: int, oid: int) -> bytes:
-    """A field that holds an array of `width`-byte integers without nulls."""
-    n = len(values)
-    if n == 0:
-        return _LENGTH.pack(12) + struct.pack(">iiI", 0, 0, oid)
-    out = np.empty(n, dtype=[("length", ">i4"), ("value", f">i{width}")])
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Integers as elements of arrays, encoded once: any stretch of them is a field."""
+
+    data: bytes
+    width: int
+    oid: int
+
+    def array(self, start: int, end: int) -> bytes:
+        """A field that holds those from start to end (excluded) as an array without nulls."""
+        if start == end:
+            return _LENGTH.pack(12) + struct.pack(">iiI", 0, 0, self.oid)
+        item, n = 4 + self.width, end - start
+        return (
+            _LENGTH.pack(20 + n * item) + _ARRAY_HEAD.pack(1, 0, self.oid, n, 1) + self.data[start * item : end * item]
+        )
+
+
+def _items(values: NDArray[np.generic], width: int, oid: int) -> Items:
+    out = np.empty(len(values), dtype=[("length", ">i4"), ("value", f">i{width}")])
     out["length"] = width
     out["value"] = values
-    return _LENGTH.pack(20 + n * (4 + width)) + _ARRAY_HEAD.pack(1, 0, oid, n, 1) + out.tobytes()
+    return Items(out.tobytes(), width, oid)
 
 
-def int2_array(values: NDArray[np.generic]) -> bytes:
-    return _array(values, 2, _INT2_OID)
+def int2_items(values: NDArray[np.generic]) -> Items:
+    return _items(values, 2, _INT2_OID)
 
 
-def int4_array(values: NDArray[np.generic]) -> bytes:
-    return _array(values, 4, _INT4_OID)
+def int4_items(values: NDArray[np.generic]) -> Items:
+    return _items(values, 4, _INT4_OID)
 
 
-def int8_array(values: NDArray[np.generic]) -> bytes:
-    return _array(values, 8, _INT8_OID)
+def int8_items(values: NDArray[np.generic]) -> Items:
+    return _items(values, 8, _INT8_OID)
 
 
-def time_array(epoch_ms: NDArray[np.int64]) -> bytes:
-    """A timestamptz[] from epoch milliseconds."""
-    return _array((epoch_ms - PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
+def time_items(epoch_ms: NDArray[np.int64]) -> Items:
+    """Values of type timestamptz from epoch milliseconds."""
+    return _items((epoch_ms - PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
 
 
 def jsonb_array(values: Sequence[bytes | None]) -> bytes:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tracker.domain.batch import Columns
+from tracker.domain.batch import Columns, Ints
 from tracker.errors import LockLost, StoreUnavailable
 from tracker.store import copy
 from tracker.store.database import Connection, connect, translated
@@ -48,6 +49,26 @@ _COLUMNS: Final = (
     "stream_seq",
     "stream_session",
     "stream_gaps",
+)
+
+# The columns of fixes and of streams, in their order.
+_FIX_ITEMS: Final = (
+    ("asset", copy.int4_items),
+    ("device", copy.int4_items),
+    ("time_ms", copy.time_items),
+    ("lon", copy.int4_items),
+    ("lat", copy.int4_items),
+    ("alt", copy.int4_items),
+    ("speed", copy.int4_items),
+    ("course", copy.int2_items),
+    ("accuracy", copy.int4_items),
+    ("flags", copy.int2_items),
+)
+_STREAM_ITEMS: Final = (
+    ("stream", copy.int4_items),
+    ("seq", copy.int8_items),
+    ("session", copy.int4_items),
+    ("gaps", copy.int8_items),
 )
 
 
@@ -93,53 +114,46 @@ class Findings:
 
 def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Cursors) -> bytes:
     """The batch as a binary COPY of the table `journal`."""
-    order = np.argsort(columns.asset & (BUCKETS - 1), kind="stable")
-    edges = np.searchsorted((columns.asset & (BUCKETS - 1))[order], np.arange(BUCKETS + 1))
-    stream_bucket = np.array(cursors.asset, dtype=np.int64) & (BUCKETS - 1)
-    streams = [np.array(each, dtype=np.int64) for each in (cursors.stream, cursors.seq, cursors.session, cursors.gaps)]
+    order, edges = _by_bucket(columns.asset)
+    moved, moved_edges = _by_bucket(np.array(cursors.asset, dtype=np.int64))
+    time_ms, attributes = columns.time_ms[order], None
+    if columns.attributes is not None:
+        attributes = [columns.attributes[i] for i in order.tolist()]
+    fixes = [encode(getattr(columns, name)[order]) for name, encode in _FIX_ITEMS]
+    streams = [encode(np.array(getattr(cursors, name), np.int64)[moved]) for name, encode in _STREAM_ITEMS]
     rows = [copy.HEADER]
     for bucket in range(BUCKETS):
-        mine, entries = order[edges[bucket] : edges[bucket + 1]], np.flatnonzero(stream_bucket == bucket)
-        if len(mine) or len(entries):
-            rows.append(_row(bucket, number, recorded_ms, columns, mine, [each[entries] for each in streams]))
+        mine, entries = slice(*edges[bucket : bucket + 2]), slice(*moved_edges[bucket : bucket + 2])
+        if mine.start == mine.stop and entries.start == entries.stop:
+            continue
+        fields = [
+            copy.int2(bucket),
+            copy.int8(number),
+            copy.timestamp(recorded_ms),
+            copy.int4(mine.stop - mine.start),
+            *map(copy.timestamp, _extent(time_ms[mine])),
+            *(each.array(mine.start, mine.stop) for each in fixes),
+            _attributes(attributes[mine]) if attributes is not None else copy.NULL,
+            *(each.array(entries.start, entries.stop) for each in streams),
+        ]
+        rows.append(copy.row(fields))
     rows.append(copy.TRAILER)
     return b"".join(rows)
 
 
-def _row(
-    bucket: int, number: int, recorded_ms: int, columns: Columns, mine: np.ndarray, streams: list[np.ndarray]
-) -> bytes:
-    time_ms = columns.time_ms[mine]
-    attributes = copy.NULL
-    if columns.attributes is not None:
-        values = [columns.attributes[i] for i in mine.tolist()]
-        if any(value is not None for value in values):
-            attributes = copy.jsonb_array(values)
-    return copy.row(
-        [
-            copy.int2(bucket),
-            copy.int8(number),
-            copy.timestamp(recorded_ms),
-            copy.int4(len(mine)),
-            copy.timestamp(int(time_ms.min()) if len(mine) else None),
-            copy.timestamp(int(time_ms.max()) if len(mine) else None),
-            copy.int4_array(columns.asset[mine]),
-            copy.int4_array(columns.device[mine]),
-            copy.time_array(time_ms),
-            copy.int4_array(columns.lon[mine]),
-            copy.int4_array(columns.lat[mine]),
-            copy.int4_array(columns.alt[mine]),
-            copy.int4_array(columns.speed[mine]),
-            copy.int2_array(columns.course[mine]),
-            copy.int4_array(columns.accuracy[mine]),
-            copy.int2_array(columns.flags[mine]),
-            attributes,
-            copy.int4_array(streams[0]),
-            copy.int8_array(streams[1]),
-            copy.int4_array(streams[2]),
-            copy.int8_array(streams[3]),
-        ]
-    )
+def _by_bucket(asset: NDArray[np.integer[Any]]) -> tuple[Ints, list[int]]:
+    """The order by bucket, and where in it each begins; the end of the last, too."""
+    bucket = asset & (BUCKETS - 1)
+    order = np.argsort(bucket, kind="stable")
+    return order, np.searchsorted(bucket[order], np.arange(BUCKETS + 1)).tolist()
+
+
+def _extent(time_ms: Ints) -> tuple[int | None, int | None]:
+    return (int(time_ms.min()), int(time_ms.max())) if len(time_ms) else (None, None)
+
+
+def _attributes(values: Sequence[bytes | None]) -> bytes:
+    return copy.jsonb_array(values) if any(value is not None for value in values) else copy.NULL
 
 
 NOTHING_FOUND: Final = Findings()
