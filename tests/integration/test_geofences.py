@@ -261,6 +261,22 @@ def feature(geometry: Json, **properties: Any) -> Json:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
+async def test_those_that_a_map_shows_are_listed_by_its_box_also_over_the_antimeridian(api: Api) -> None:
+    depot = await api.new_fence(HERE)
+    strait = await api.new_fence({"type": "Point", "coordinates": [179.99, 65.0]}, radius_m=5_000)
+    near = {"tags": ["bus"]}
+    await api.new_fence(None, near=near, within_m=50)  # around assets: nowhere in particular
+
+    async def listed(bbox: str) -> list[str]:
+        return [each["id"] for each in (await api.call("GET", f"/v1/geofences?bbox={bbox}"))["features"]]
+
+    assert await listed("-180,-90,180,90") == [depot, strait]
+    assert await listed("11,51,12,52") == [depot], "a corner is enough"
+    assert await listed("11.001,50,12,52") == []
+    for over in ("170,60,-170,70", "-180,60,-179.9,70", "179.9,60,190,70", "-185,60,-179.95,70"):
+        assert await listed(over) == [strait], over
+
+
 @pytest.mark.parametrize("form", ["collection", "array"])
 async def test_many_fences_are_made_in_order_and_in_force_together(api: Api, form: str) -> None:
     features = [feature(square(10 + number, 50), name=f"n{number}", tags=[f"t{number}"]) for number in range(300)]

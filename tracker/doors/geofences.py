@@ -12,8 +12,9 @@ from aiohttp import web
 
 from tracker.access.roles import Role, require
 from tracker.domain.geofence import Geofence
+from tracker.domain.index import FenceIndex
 from tracker.domain.proximity import Around, Proximity
-from tracker.domain.shape import Circle, Corridor, Shape, boxes
+from tracker.domain.shape import Circle, Corridor, Shape
 from tracker.doors.keys import WRITER
 from tracker.doors.live import bounds_of
 from tracker.doors.paging import page_of, path_id, words_of
@@ -130,16 +131,11 @@ async def make(request: web.Request) -> web.StreamResponse:
     return _answer({"geofences": told}, 201, "application/json")
 
 
-def _touches(fence: Geofence, bbox: list[float]) -> bool:
-    """Whether a fence's box meets a box that may cross the antimeridian."""
+def _touching(index: FenceIndex, bbox: list[float]) -> set[int]:
+    """The geofences of which a box meets one that may cross the antimeridian."""
     asked = bounds_of(bbox)
     west, south, east, north = (value / 1e7 for value in (asked.west, asked.south, asked.east, asked.north))
-    parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    return any(
-        box[0] <= e and box[2] >= w and box[1] <= north and box[3] >= south
-        for box in boxes(fence.shape)
-        for w, e in parts
-    )
+    return set(index.meeting([(west, south, east if west <= east else east + 360, north)])[0].tolist())
 
 
 @require(Role.VIEWER)
@@ -147,12 +143,12 @@ async def list_all(request: web.Request) -> web.StreamResponse:
     """A FeatureCollection in the order of making, with `next` as every list has it."""
     page, words = page_of(request, ids.GEOFENCE, "bbox", "q"), words_of(request)
     bbox = _bbox(request.query["bbox"]) if "bbox" in request.query else None
-    fences, after = _all(request.app[WRITER]), page.after
-    chosen = [fences[number] for number in sorted(number for number in fences if number > after)]
+    writer, after = request.app[WRITER], page.after
+    fences = _all(writer)
+    numbers = fences.keys() if bbox is None else fences.keys() & _touching(writer.index, bbox)
+    chosen = [fences[number] for number in sorted(number for number in numbers if number > after)]
     if words is not None:
         chosen = await asyncio.to_thread(_named, chosen, words)
-    if bbox is not None:
-        chosen = [fence for fence in chosen if isinstance(fence, Geofence) and _touches(fence, bbox)]
     more = len(chosen) > page.limit
     chosen = chosen[: page.limit]
     following = ids.public_id(ids.GEOFENCE, chosen[-1].id) if more else None
