@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
-import { askFrom, type Day, merged, midnight, type Stop, timeline, type Trip } from '../src/live/day';
+import { askFrom, type Day, merged, type Stop, timeline, type Trip } from '../src/live/day';
+import { midnight } from '../src/lib/span';
 
 const NOW = new Date(2026, 2, 2, 15, 0).getTime();
 const at = (hour: number, minute = 0) => new Date(2026, 2, 2, hour, minute).toISOString();
 const stop = (from: string, to: string): Stop => ({ from, to, last_fix_time: to, duration_s: 1, lon: 0, lat: 0, silent_s: 0 });
-const trip = (from: string, to: string): Trip => ({ from, to, last_fix_time: to, duration_s: 1, distance_m: 1, max_speed_mps: 1, geometry: { type: 'LineString', coordinates: [] } });
+const trip = (from: string, to: string): Trip => ({ from, to, last_fix_time: to, duration_s: 1, distance_m: 1, max_speed_mps: 1 });
 const DAY: Day = { fromMs: midnight(NOW), stops: [stop(at(8), at(9)), stop(at(14), at(14, 50))], trips: [trip(at(9), at(14))] };
 
 test('the whole day is asked for once, and then only what may still change', () => {

@@ -1,8 +1,8 @@
+import type { Geometry } from 'geojson';
 import { describe, expect, test } from 'vitest';
 import { fromLonLat, metresPerUnit, toLonLat } from '../src/lib/mercator';
 import { type Camera, cameraOf, copies, project } from '../src/map/camera';
-import { inverse } from '../src/lib/geodesic';
-import { circle, draw, kept } from '../src/map/fences';
+import { placesOf } from '../src/map/fences';
 import { side } from '../src/map/labels';
 import { enclosing } from '../src/map/bounds';
 import { groups } from '../src/map/groups';
@@ -47,43 +47,18 @@ test('mercator there and back is the same place', () => {
   expect(lat).toBeCloseTo(37.7749, 9);
 });
 
-describe('fences', () => {
-  test('a circle is a closed ring of equal true distance, far north too', () => {
-    const [ring = []] = circle([24.94, 80], 5_000).coordinates;
-    expect(ring[0]).toEqual(ring.at(-1));
-    for (const place of ring) expect(inverse([24.94, 80], place).distanceM).toBeCloseTo(5_000, 3);
+describe('a geofence', () => {
+  const fence = (geometry: Geometry | null, properties = {}) => placesOf({ type: 'Feature', id: 'gf_1', geometry: geometry as Geometry, properties });
+
+  test('reaches as far as its corners, its radius or its buffer', () => {
+    expect(enclosing(fence({ type: 'MultiPolygon', coordinates: [[[[1, 2], [3, 2], [3, 5], [1, 2]]], [[[8, 2], [9, 2], [9, 3], [8, 2]]]] }))).toEqual([1, 2, 9, 5]);
+    const [west, south, east, north] = enclosing(fence({ type: 'Point', coordinates: [24.94, 60] }, { radius_m: 1_000 })) ?? [];
+    expect((north ?? 0) - (south ?? 0)).toBeCloseTo(0.018, 3);
+    expect((east ?? 0) - (west ?? 0)).toBeCloseTo(0.036, 3);
+    expect(enclosing(fence({ type: 'LineString', coordinates: [[179.9, 0], [-179.9, 0]] }, { buffer_m: 11_119.5 }))?.[0]).toBeCloseTo(179.8, 6);
   });
 
-  test('a circle that holds a pole goes down to it, and one on the antimeridian stays in one piece', () => {
-    const [polar = []] = circle([0, 89], 500_000).coordinates;
-    expect(polar.filter(([, lat]) => lat === 90)).toHaveLength(2);
-    expect(polar[0]).toEqual(polar.at(-1));
-    const [seam = []] = circle([180, 0], 1_000).coordinates;
-    const lons = seam.map(([lon = 0]) => lon);
-    expect(Math.max(...lons) - Math.min(...lons)).toBeLessThan(0.1);
-  });
-
-  test('a point with a radius is drawn as its circle, with its name above it', () => {
-    const point = { type: 'Point' as const, coordinates: [24.94, 60.17] };
-    const { shapes, labels } = draw([{ type: 'Feature', id: 'gf_1', geometry: point, properties: { name: 'Depot', radius_m: 100 } }]);
-    expect(shapes.features[0]?.geometry.type).toBe('Polygon');
-    expect(labels.features[0]?.properties?.name).toBe('Depot');
-    const { geometry } = labels.features[0] ?? {};
-    expect(geometry?.type === 'Point' && (geometry.coordinates[1] ?? 0) > 60.17).toBe(true);
-  });
-
-  test('a path with a buffer is drawn as its outline', () => {
-    const path = { type: 'LineString' as const, coordinates: [[24.94, 60.17], [24.95, 60.17]] };
-    const { shapes } = draw([{ type: 'Feature', id: 'gf_1', geometry: path, properties: { name: 'Road', buffer_m: 50, version: 1 } }]);
-    expect(shapes.features[0]?.geometry.type).toBe('MultiPolygon');
-  });
-
-  test('one that has not changed stays the same, and keeps its outline', () => {
-    const fence = (version: number) => ({ type: 'Feature' as const, id: 'gf_1', geometry: { type: 'Point' as const, coordinates: [0, 0] }, properties: { name: 'A', version, radius_m: 9 } });
-    const before = [fence(1)];
-    expect(kept([fence(1)], before)[0]).toBe(before[0]);
-    expect(kept([fence(2)], before)[0]).not.toBe(before[0]);
-  });
+  test('around assets is nowhere on the map', () => expect(fence(null, { within_m: 100 })).toEqual([]));
 });
 
 describe('the box around places', () => {

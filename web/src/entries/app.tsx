@@ -10,13 +10,14 @@ import type { FeedEvent } from '../live/messages';
 import { Session } from '../live/session';
 import { inBrowser } from '../live/socket';
 import { Store } from '../live/store';
-import { idOf, kept } from '../map/fences';
 import { whyPlaces } from '../map/findings';
 import type { Padding } from '../map/map';
 import { Scene } from '../map/scene';
 import { act, provide } from '../ui/actions';
+import { search } from '../ui/finding';
+import { Geofences } from '../ui/geofences';
 import { Inquiries } from '../ui/inquiries';
-import { list, listElsewhere, placeOf } from '../ui/listing';
+import { list } from '../ui/listing';
 import { Shell } from '../ui/shell';
 import * as ui from '../ui/state';
 import { theme } from '../ui/theme';
@@ -29,6 +30,7 @@ const FENCES_EVERY_MS = 30_000;
 const DOUBTS_EVERY_MS = 15_000;
 const DAY_EVERY_MS = 60_000;
 const FLEET_MAX_ZOOM = 15.5;
+const TRIP_TOLERANCE_M = 50;
 const NARROW = matchMedia('(max-width: 720px)');
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -45,7 +47,7 @@ function padding(): Padding {
 }
 
 /** What hides the map: it fills the window, so its pixels are the window's. */
-const covered = (): DOMRect[] => [...document.querySelectorAll('.panel, .bar, .sheet, .controls')].map((element) => element.getBoundingClientRect());
+const covered = (): DOMRect[] => [...document.querySelectorAll('.panel, .bar, .sheet, .controls, .heat')].map((element) => element.getBoundingClientRect());
 
 ui.narrow.value = NARROW.matches;
 const container = document.getElementById('map');
@@ -59,6 +61,9 @@ const scene = new Scene(
     select: (id) => act().select(id),
     hover: (id) => act().hover(id),
     fence: (id) => (id === null ? back() : act().fence(id)),
+    refused: (what, why) => {
+      if (why !== (ui.refused.value[what] ?? null)) ui.refused.value = { ...ui.refused.value, [what]: why ?? undefined };
+    },
     look: (bbox, zoom) => session.look(bbox, zoom),
     moved: () => {
       listedVersion = -1;
@@ -70,6 +75,7 @@ const scene = new Scene(
 );
 
 const inquiries = new Inquiries(store, scene, serverNow);
+const geofences = new Geofences(scene, boot.recent_events, say);
 
 const session = new Session(store, crowd, inBrowser(api.signedIn), boot.event_cursor, {
   connection: (state) => {
@@ -77,7 +83,7 @@ const session = new Session(store, crowd, inBrowser(api.signedIn), boot.event_cu
   },
   opened: (gap) => {
     scene.reload();
-    loadFences().catch(say);
+    geofences.refresh().catch(say);
     if (gap) loadFirstEvents().catch(say);
   },
   changed: () => {
@@ -110,20 +116,6 @@ function say(error: unknown): void {
   setTimeout(() => {
     ui.notice.value = null;
   }, 6_000);
-}
-
-async function loadFences(): Promise<void> {
-  ui.fences.value = kept(await api.geofences(), ui.fences.value);
-  scene.showFences(ui.fences.value);
-  const looked = ui.fence.value;
-  if (looked) ui.fence.value = ui.fences.value.find((fence) => idOf(fence) === idOf(looked)) ?? looked;
-}
-
-/** A fence that the feed names and the map does not know, or one that changed, is fetched at once. */
-let fencesDue = 0;
-function fencesSoon(): void {
-  clearTimeout(fencesDue);
-  fencesDue = window.setTimeout(() => loadFences().catch(say), 300);
 }
 
 /** What stands on top is put away: the explanation, then the geofence, then the asset. */
@@ -165,11 +157,10 @@ function showEvent(event: FeedEvent): void {
   // What comes to light about the past is no sign that something happens there now.
   const now = event.status === 'live' || event.status === undefined;
   if (now && event.lon !== undefined && event.lat !== undefined) scene.pulse(fromLonLat(event.lon, event.lat));
-  const known = ui.fences.value.some((fence) => idOf(fence) === event.geofence?.id);
   if (event.asset.id === ui.selected.value) (event.geofence ? inquiries.visits(event.asset.id) : inquiries.extra(event.asset.id)).catch(say);
   const asked = ui.why.value;
   if (asked && event.revises === asked.event.id) act().why(event);
-  if (event.cause || (event.geofence && !known)) fencesSoon();
+  geofences.told(event);
 }
 
 /** As long as the page knows no event, there is no place to go on from: the subscription stands, now the beginning. */
@@ -182,10 +173,39 @@ async function loadFirstEvents(): Promise<void> {
 }
 
 async function lookForFleet(): Promise<void> {
-  const { features } = await api.positions();
-  const points = features.flatMap(({ geometry }) => (geometry?.type === 'Point' ? [geometry.coordinates] : []));
-  ui.empty.value = points.length === 0;
-  scene.frame(points, FLEET_MAX_ZOOM);
+  const box = await api.extent();
+  ui.empty.value = box === null;
+  if (box) scene.fit(box, FLEET_MAX_ZOOM);
+}
+
+/** One that is not in view is asked for: wherever it is, the map goes there. */
+async function flyTo(id: string): Promise<void> {
+  const { position } = await api.asset(id);
+  if (position && ui.selected.value === id) scene.flyTo(position.lon, position.lat, 13);
+}
+
+async function lookAt(id: string): Promise<void> {
+  const found = await geofences.find(id);
+  if (!found) {
+    ui.notice.value = 'This geofence is no more.';
+    return;
+  }
+  over(() => {
+    ui.why.value = null;
+    ui.fence.value = found;
+  });
+  scene.findings.why(null);
+  scene.chooseFence(id);
+  if (ui.sheet.value === 'peek') ui.sheet.value = 'half';
+}
+
+function unlook(): void {
+  over(() => {
+    ui.why.value = null;
+    ui.fence.value = null;
+  });
+  scene.findings.why(null);
+  scene.chooseFence('');
 }
 
 provide({
@@ -199,6 +219,8 @@ provide({
       ui.visits.value = [];
       ui.day.value = null;
       scene.findings.day(null);
+      ui.wayOver.value = 'today';
+      inquiries.way();
       session.follow(id);
       scene.emphasise(id, ui.hovered.value);
       inquiries.showDetail();
@@ -220,6 +242,24 @@ provide({
   },
   fly: (lon, lat) => scene.flyTo(lon, lat),
   frame: (positions) => scene.frame(positions),
+  async frameTrip(trip) {
+    const id = ui.selected.value;
+    if (id === null) return;
+    try {
+      const places = await api.outlineOfTrack(id, trip.from, trip.to ?? trip.last_fix_time, TRIP_TOLERANCE_M);
+      if (ui.selected.value === id) scene.frame(places);
+    } catch (error) {
+      say(error);
+    }
+  },
+  way(over) {
+    ui.wayOver.value = over;
+    inquiries.way();
+  },
+  density(over) {
+    ui.densityOver.value = over;
+    inquiries.density();
+  },
   why(event) {
     over(() => {
       ui.why.value = event && { event, answer: null, fault: null };
@@ -234,33 +274,22 @@ provide({
     if (asked) scene.findings.why(asked.event, asked.answer, fix);
   },
   fence(id) {
-    const found = id === null ? null : (ui.fences.value.find((fence) => idOf(fence) === id) ?? null);
-    if (id !== null && !found) {
-      ui.notice.value = 'This geofence is no more.';
-      return;
-    }
-    over(() => {
-      ui.why.value = null;
-      ui.fence.value = found;
-    });
-    scene.findings.why(null);
-    scene.chooseFence(id ?? '');
-    if (found && ui.sheet.value === 'peek') ui.sheet.value = 'half';
+    if (id === null) unlook();
+    else lookAt(id).catch(say);
   },
   frameFence: (fence) => scene.frameFence(fence),
   showFence(id) {
-    act().fence(id);
-    if (ui.fence.value) scene.frameFence(ui.fence.value);
+    lookAt(id)
+      .then(() => ui.fence.value && scene.frameFence(ui.fence.value))
+      .catch(say);
   },
   open: (box) => scene.open(box),
   zoom: (by) => scene.map.zoomTo(scene.map.getZoom() + by, { duration: STILL.matches ? 0 : 250 }),
   fitFleet: () => void lookForFleet().catch(say),
   showRow(row) {
     act().select(row.id, { fly: true });
-    const place = placeOf(row.id);
-    if (!store.get(row.id) && place) scene.flyTo(place[0], place[1], 13);
+    if (!store.get(row.id)) flyTo(row.id).catch(say);
   },
-  search: () => void listElsewhere().catch(say),
 });
 
 function keys(event: KeyboardEvent): void {
@@ -282,6 +311,7 @@ function start(): void {
   render(<Shell boot={boot} />, root);
   effect(() => scene.setTheme(theme.value));
   effect(() => scene.setPadding(padding()));
+  effect(() => search(say));
   NARROW.addEventListener('change', () => {
     ui.narrow.value = NARROW.matches;
     scene.setPadding(padding());
@@ -292,14 +322,14 @@ function start(): void {
     if (document.hidden) return;
     session.hurry();
     session.check();
-    loadFences().catch(say);
+    geofences.refresh().catch(say);
     inquiries.again();
   });
   setInterval(listSeen, LIST_EVERY_MS);
   setInterval(() => scene.overlay.aged(), AGE_EVERY_MS);
   setInterval(() => inquiries.back(2 * DOUBTS_EVERY_MS), DOUBTS_EVERY_MS);
   setInterval(() => inquiries.again(), DAY_EVERY_MS);
-  setInterval(() => !document.hidden && loadFences().catch(() => undefined), FENCES_EVERY_MS);
+  setInterval(() => !document.hidden && geofences.refresh().catch(() => undefined), FENCES_EVERY_MS);
   scene.begin();
   session.start();
 }

@@ -1,9 +1,9 @@
 // The few REST calls the page makes, with the session's cookie. Answers feed the clock; faults are one readable sentence.
 
-import type { FeatureCollection, Feature } from 'geojson';
+import type { Feature, FeatureCollection, Position } from 'geojson';
 import { Clock } from '../live/clock';
 import type { Stop, Trip, Visit } from '../live/day';
-import type { Entry, FeedEvent } from '../live/messages';
+import type { Bbox, Entry, FeedEvent } from '../live/messages';
 
 export const clock = new Clock();
 
@@ -46,15 +46,24 @@ interface FencePage {
   next: string | null;
 }
 
-export async function geofences(): Promise<Feature[]> {
-  const all: Feature[] = [];
-  let after = '';
-  do {
-    const page: FencePage = await get(`/v1/geofences?limit=1000${after && `&after=${part(after)}`}`);
-    all.push(...page.features);
-    after = page.next ?? '';
-  } while (after);
-  return all;
+export const geofence = (id: string): Promise<Feature> => get(`/v1/geofences/${part(id)}`);
+
+export interface Found<T> {
+  items: T[];
+  more: boolean;
+}
+
+const found = <T>(items: T[], next: string | null): Found<T> => ({ items, more: next !== null });
+
+/** Those with these words in the name or a tag. */
+export async function searchAssets(words: string, limit: number): Promise<Found<AssetDetail>> {
+  const { assets, next } = await get<{ assets: AssetDetail[]; next: string | null }>(`/v1/assets?limit=${limit}&q=${part(words)}`);
+  return found(assets, next);
+}
+
+export async function searchGeofences(words: string, limit: number): Promise<Found<Feature>> {
+  const { features, next } = await get<FencePage>(`/v1/geofences?limit=${limit}&q=${part(words)}`);
+  return found(features, next);
 }
 
 export type ConnectionState = 'never' | 'online' | 'silent' | 'offline';
@@ -84,12 +93,18 @@ export const asset = (id: string): Promise<AssetDetail> => get(`/v1/assets/${par
 export const track = (id: string, from: Date, to: Date): Promise<FeatureCollection> =>
   get(`/v1/assets/${part(id)}/track?from=${from.toISOString()}&to=${to.toISOString()}`);
 
+/** Places on the way between two times, to this many metres: enough to look at it as a whole. */
+export async function outlineOfTrack(id: string, from: string, to: string, toleranceM: number): Promise<Position[]> {
+  const { features }: FeatureCollection = await get(`/v1/assets/${part(id)}/track?from=${part(from)}&to=${part(to)}&quality=trusted&tolerance_m=${toleranceM}`);
+  return features.flatMap(({ geometry }) => (geometry.type === 'LineString' ? geometry.coordinates : geometry.type === 'Point' ? [geometry.coordinates] : []));
+}
+
 /** A list of an asset's since a time, page by page. */
-async function since<T>(id: string, name: string, fromMs: number, more = ''): Promise<T[]> {
+async function since<T>(id: string, name: string, fromMs: number): Promise<T[]> {
   const all: T[] = [];
   let after = '';
   do {
-    const asked = `/v1/assets/${part(id)}/${name}?limit=1000&from=${new Date(fromMs).toISOString()}${more}`;
+    const asked = `/v1/assets/${part(id)}/${name}?limit=1000&from=${new Date(fromMs).toISOString()}`;
     const page: Record<string, T[]> & { next: string | null } = await get(asked + (after && `&after=${part(after)}`));
     all.push(...(page[name] ?? []));
     after = page.next ?? '';
@@ -100,7 +115,7 @@ async function since<T>(id: string, name: string, fromMs: number, more = ''): Pr
 /** The stays that had not ended then, or began later. */
 export const visits = (id: string, fromMs: number): Promise<Visit[]> => since(id, 'visits', fromMs);
 export const stops = (id: string, fromMs: number): Promise<Stop[]> => since(id, 'stops', fromMs);
-export const trips = (id: string, fromMs: number): Promise<Trip[]> => since(id, 'trips', fromMs, '&geometry=true');
+export const trips = (id: string, fromMs: number): Promise<Trip[]> => since(id, 'trips', fromMs);
 
 export type Says = 'in' | 'out' | 'unsure';
 
@@ -137,7 +152,8 @@ export async function firstEvents(): Promise<FeedEvent[]> {
   return (await get<{ events: FeedEvent[] }>('/v1/events?limit=1000')).events;
 }
 
-export const positions = (): Promise<FeatureCollection> => get('/v1/positions');
+/** The smallest box around the fleet; null: nobody has a position. */
+export const extent = async (): Promise<Bbox | null> => (await get<{ bbox: Bbox | null }>('/v1/positions/extent')).bbox;
 
 export interface NewDevice {
   id: string;

@@ -57,6 +57,16 @@ export function timeOfDay(atMs: number, nowMs: number): string {
   return sameDay ? clockFormat.format(at) : `${dayFormat.format(at)} ${clockFormat.format(at)}`;
 }
 
+/** When something was at a place: the newest time, and how many there are. */
+export function passageWords(passages: readonly { from: string; to: string }[], nowMs: number): string {
+  const [newest, ...others] = passages;
+  if (!newest) return '';
+  const [from, to] = [Date.parse(newest.from), Date.parse(newest.to)];
+  const same = new Date(from).toDateString() === new Date(to).toDateString();
+  const until = to - from < 60_000 ? '' : ` – ${same ? clock(to) : timeOfDay(to, nowMs)}`;
+  return `${timeOfDay(from, nowMs)}${until}${others.length ? ` · and ${others.length} other time${others.length > 1 ? 's' : ''}` : ''}`;
+}
+
 const shortFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'short', hourCycle: 'h23' });
 
 /** Hours and minutes. */

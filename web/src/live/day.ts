@@ -1,6 +1,6 @@
 // What an asset did today, as the server computes it: stops, trips, visits. Pure: answers in, one list out.
 
-import type { LineString, MultiLineString } from 'geojson';
+import { midnight } from '../lib/span';
 import type { Named } from './messages';
 
 interface Span {
@@ -20,7 +20,6 @@ export interface Stop extends Span {
 export interface Trip extends Span {
   distance_m: number;
   max_speed_mps: number | null;
-  geometry: LineString | MultiLineString;
 }
 
 export interface Visit {
@@ -40,8 +39,6 @@ export interface Day {
 
 /** What the newest fixes may still change: a stop is known after five minutes, and a gap after fifteen. */
 const OPEN_MS = 15 * 60_000;
-
-export const midnight = (nowMs: number): number => new Date(nowMs).setHours(0, 0, 0, 0);
 
 /** From when on to ask again: what ended well before is over. A late fix deeper in the day is seen at the next choosing. */
 export function askFrom(day: Day | null, nowMs: number): number {

@@ -3,6 +3,7 @@
 import type { Feature } from 'geojson';
 import type { GeoJSONSource, Map as MapLibre, PointLike } from 'maplibre-gl';
 import { timeOfDay } from '../lib/units';
+import type { Tip } from './tip';
 import { TRAIL_MS, type Doubted } from './trail';
 
 const REACH_PX = 5;
@@ -15,23 +16,20 @@ function featureOf({ lon, lat, timeMs, flags }: Doubted): Feature {
 }
 
 export class Doubts {
-  readonly tip = document.createElement('div');
   readonly #map: MapLibre;
+  readonly #tip: Tip;
   readonly #serverNow: () => number;
   #shown: readonly Doubted[] = [];
   #styled = false;
 
-  constructor(map: MapLibre, serverNow: () => number) {
+  constructor(map: MapLibre, tip: Tip, serverNow: () => number) {
     this.#map = map;
+    this.#tip = tip;
     this.#serverNow = serverNow;
-    this.tip.className = 'tip';
-    this.tip.setAttribute('role', 'tooltip');
-    this.tip.hidden = true;
     map.once('style.load', () => {
       this.#styled = true;
       this.#draw();
     });
-    map.on('movestart', () => this.#hide());
   }
 
   clear(): void {
@@ -49,7 +47,7 @@ export class Doubts {
     const same = doubted.length === this.#shown.length && doubted.every((fix, i) => fix.timeMs === this.#shown[i]?.timeMs);
     this.#shown = doubted;
     if (same) return;
-    this.#hide();
+    this.#tip.hide();
     this.#draw();
   }
 
@@ -61,14 +59,9 @@ export class Doubts {
   /** Says why, if there is one here. */
   point(x: number, y: number): boolean {
     const found = this.#at(x, y);
-    if (!found) {
-      this.#hide();
-      return false;
-    }
+    if (!found) return false;
     const { timeMs, reasons: why } = found.properties as { timeMs: number; reasons: string };
-    this.tip.textContent = `Not believed: ${why} · ${timeOfDay(timeMs, this.#serverNow())}`;
-    this.tip.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px) translate(-50%, calc(-100% - 12px))`;
-    this.tip.hidden = false;
+    this.#tip.show(x, y, `Not believed: ${why} · ${timeOfDay(timeMs, this.#serverNow())}`);
     return true;
   }
 
@@ -76,9 +69,5 @@ export class Doubts {
     if (!this.#styled || !this.#shown.length) return undefined;
     const box: [PointLike, PointLike] = [[x - REACH_PX, y - REACH_PX], [x + REACH_PX, y + REACH_PX]];
     return this.#map.queryRenderedFeatures(box, { layers: ['doubt'] })[0];
-  }
-
-  #hide(): void {
-    this.tip.hidden = true;
   }
 }

@@ -1,5 +1,5 @@
-// What was found out for the one who looks: the selected asset's day (trips as lines, stops as marks), and the fixes that
-// an event follows from. Each is empty until it is asked for, and then costs nothing.
+// What was found out for the one who looks: where the selected asset stood today, and the fixes that an event follows
+// from. Each is empty until it is asked for, and then costs nothing.
 
 import type { Feature, FeatureCollection, Position } from 'geojson';
 import type { GeoJSONSource, Map as MapLibre } from 'maplibre-gl';
@@ -24,11 +24,8 @@ export function unbroken(positions: readonly Position[]): Position[] {
   return way;
 }
 
-export function dayFeatures({ stops, trips }: Day): FeatureCollection {
-  return collection([
-    ...trips.map(({ geometry }): Feature => ({ type: 'Feature', geometry, properties: {} })),
-    ...stops.map((stop) => spot([stop.lon, stop.lat], { words: duration(stop.duration_s), lasted: stop.duration_s })),
-  ]);
+export function dayFeatures({ stops }: Day): FeatureCollection {
+  return collection(stops.map((stop) => spot([stop.lon, stop.lat], { words: duration(stop.duration_s), lasted: stop.duration_s })));
 }
 
 /** What the server explains, or until it has, where the event was. */

@@ -4,7 +4,7 @@ import { AttributionControl, addProtocol, type LngLatBoundsLike, Map as MapLibre
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?url';
 import { Protocol } from 'pmtiles';
 import type { Bbox } from '../live/messages';
-import { type Basemap, layers, style, type Theme } from './style';
+import { type Basemap, FINEST, layers, style, type Theme } from './style';
 import { cameraOf, copies } from './camera';
 import { toLonLat } from '../lib/mercator';
 
@@ -30,7 +30,7 @@ export function makeMap(container: HTMLElement, basemap: Basemap, theme: Theme, 
     bounds: bounds ? spread(bounds) : WORLD,
     fitBoundsOptions: { padding: inset(padding, 56), maxZoom: FIT_MAX_ZOOM },
     maxPitch: 0,
-    maxZoom: 19,
+    maxZoom: FINEST,
     minZoom: 0.6,
     pitchWithRotate: false,
     touchPitch: false,

@@ -1,29 +1,44 @@
 // The map with everything on it, and the camera's manners: choosing, following, flying, telling what is in view.
 
-import type { Feature, Geometry, Position } from 'geojson';
-import type { GeoJSONSource, Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
+import type { Feature, Position } from 'geojson';
+import type { Map as MapLibre, MapMouseEvent } from 'maplibre-gl';
 import { fromLonLat, type Point, toLonLat } from '../lib/mercator';
 import { at } from '../live/interp';
+import type { Own, Span } from '../lib/span';
+import { passageWords } from '../lib/units';
 import type { Bbox } from '../live/messages';
 import type { Crowd } from '../live/crowd';
 import type { Store } from '../live/store';
 import { enclosing } from './bounds';
 import { type Camera, cameraOf, project } from './camera';
 import { Doubts } from './doubts';
-import { draw, extent, lookOf, outline } from './fences';
+import { placesOf } from './fences';
 import { Findings } from './findings';
 import { type Box, Labels } from './labels';
 import { gridLayer, putMarks } from './marks';
 import { Looking } from './looking';
 import { inset, makeMap, type Padding, setTheme, spread } from './map';
 import { type Companion, Overlay } from './overlay';
-import type { Basemap, Theme } from './style';
+import type { Basemap, Ours, Theme } from './style';
+import { TiledLayers } from './tiled';
+import { Tip } from './tip';
 import { type Doubted, Trail, type TrailFix } from './trail';
 
 const ASK_AGAIN_MS = 5_000;
 const CLOSE_ZOOM = 15.5;
 const PICK_MOUSE_PX = 16;
 const PICK_TOUCH_PX = 26;
+
+const OURS: readonly Ours[] = ['way', 'density', 'geofences'];
+
+/** An answer with a reason, which only another question changes. */
+interface Refusal {
+  status: number;
+  body: Blob;
+}
+
+const isOurs = (source: string): source is Ours => (OURS as readonly string[]).includes(source);
+const isRefusal = (error: unknown): error is Refusal => [413, 422].includes((error as Partial<Refusal>).status ?? 0);
 
 export interface Events {
   select(id: string | null): void;
@@ -32,6 +47,8 @@ export interface Events {
   look(bbox: Bbox, zoom: number): void;
   moved(): void;
   followEnded(): void;
+  /** The server makes no tiles of something, and says why; null: it was asked for something else. */
+  refused(what: Ours, why: string | null): void;
 }
 
 export interface Options {
@@ -52,6 +69,8 @@ export class Scene {
   readonly #looking: Looking;
   readonly #trail = new Trail();
   readonly #doubts: Doubts;
+  readonly #tiled: TiledLayers;
+  readonly #tip: Tip;
   readonly #labels: Labels;
   readonly #store: Store;
   readonly #events: Events;
@@ -65,8 +84,6 @@ export class Scene {
   /** Sources with tiles that could not be fetched. */
   readonly #faulty = new Set<string>();
   #again: ReturnType<typeof setTimeout> | undefined;
-  #fences: readonly Feature[] = [];
-  #drawn = '';
   #chosen = '';
 
   constructor(store: Store, crowd: Crowd, options: Options, events: Events) {
@@ -77,12 +94,14 @@ export class Scene {
     this.#theme = options.theme;
     this.map = makeMap(options.container, options.basemap, options.theme, options.bounds, options.padding);
     this.#looking = new Looking(this.map, (bbox, zoom) => events.look(bbox, zoom));
-    this.#doubts = new Doubts(this.map, options.serverNow);
+    this.#tip = new Tip(this.map);
+    this.#doubts = new Doubts(this.map, this.#tip, options.serverNow);
+    this.#tiled = new TiledLayers(this.map, options.theme);
     this.findings = new Findings(this.map);
     this.#labels = new Labels(store, crowd, options.covered);
     this.overlay = new Overlay(this.map, store, this.#trail, this.#companion(), options.serverNow);
     this.overlay.setTheme(options.theme);
-    this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element, this.#doubts.tip);
+    this.map.getCanvasContainer().append(this.overlay.canvas, this.#labels.element, this.#tip.element);
     this.#listen();
   }
 
@@ -110,7 +129,6 @@ export class Scene {
       this.#styled = true;
       putMarks(map, this.#theme);
       map.addLayer(gridLayer(), this.#options.basemap.streets.length ? 'extent-0' : 'fence-fill');
-      this.showFences(this.#fences);
       this.chooseFence(this.#chosen);
     });
     map.on('move', () => this.#moved());
@@ -120,13 +138,47 @@ export class Scene {
     map.on('mousemove', (event) => this.#hover(event));
     map.on('mouseout', () => this.#events.hover(null));
     map.on('click', (event) => this.#click(event));
+    map.on('zoomend', () => this.#askedAnew());
     map.on('error', ({ error, ...where }) => {
-      if ('sourceId' in where) {
-        this.#faulty.add(String(where.sourceId));
+      const source = 'sourceId' in where ? String(where.sourceId) : null;
+      if (source && isOurs(source) && isRefusal(error)) return void this.#refused(source, error);
+      if (source) {
+        this.#faulty.add(source);
         this.#again ??= setTimeout(() => this.reload(), ASK_AGAIN_MS);
       }
       console.warn(`map: ${error.message}`);
     });
+  }
+
+  /** The same tile again would be refused again: it is the user who can help it. */
+  async #refused(what: Ours, { body }: Refusal): Promise<void> {
+    const problem = JSON.parse(await body.text()) as { detail: string };
+    if (what === 'geofences' || this.#tiled.shows(what)) this.#events.refused(what, problem.detail);
+  }
+
+  #askedAnew(...what: Ours[]): void {
+    for (const each of what.length ? what : OURS) this.#events.refused(each, null);
+  }
+
+  /** The way of an asset over a span, from tiles. The trail of its last half hour goes on beside it. */
+  showWay(id: string, span: Span, { from, to }: Own): void {
+    const key = `${id} ${JSON.stringify(span)}`;
+    this.#tiled.show('way', key, `&assets=${id}&from=${from}&to=${to}`);
+  }
+
+  hideWay(): void {
+    this.#tiled.hide('way');
+    this.#askedAnew('way');
+  }
+
+  /** Where all of the fleet has been. */
+  showDensity(span: Span, { from, to }: Own): void {
+    this.#tiled.show('density', JSON.stringify(span), `&from=${from}&to=${to}`);
+  }
+
+  hideDensity(): void {
+    this.#tiled.hide('density');
+    this.#askedAnew('density');
   }
 
   /** Says what is in view before the map has drawn anything: positions need not wait for tiles. */
@@ -148,9 +200,17 @@ export class Scene {
     if (asset) return this.#events.select(asset.entry.id);
     const bubble = this.#labels.bubbles.at(cameraOf(this.map), event.point.x, event.point.y);
     if (bubble) return this.open(bubble);
-    if (this.#doubts.point(event.point.x, event.point.y)) return;
+    const { x, y } = event.point;
+    if (this.#doubts.point(x, y) || this.#passed(x, y)) return;
     const [fence] = this.#styled ? this.map.queryRenderedFeatures(event.point, { layers: ['fence-fill'] }) : [];
-    this.#events.fence(fence ? String(fence.properties.id) : null);
+    this.#events.fence(fence?.properties.id ? String(fence.properties.id) : null);
+  }
+
+  /** Says when the asset whose way is shown was here. */
+  #passed(x: number, y: number): boolean {
+    const passages = this.#tiled.passagesAt(x, y);
+    if (passages.length) this.#tip.show(x, y, passageWords(passages, this.#options.serverNow()));
+    return passages.length > 0;
   }
 
   /** Looks into a bubble. Crowds may stand closer together than anything else is looked at. */
@@ -163,7 +223,7 @@ export class Scene {
     const { x, y } = event.point;
     const id = this.overlay.pick(x, y, PICK_MOUSE_PX)?.entry.id ?? null;
     const hit = id !== null || this.#labels.bubbles.at(cameraOf(this.map), x, y) !== null;
-    this.#doubts.point(x, y);
+    if (!this.#doubts.point(x, y)) this.#tip.hide();
     this.map.getCanvas().style.cursor = hit ? 'pointer' : '';
     if (id !== this.#hovered) this.#events.hover(id);
   }
@@ -202,14 +262,9 @@ export class Scene {
     this.overlay.trailChanged();
   }
 
-  showFences(fences: readonly Feature[]): void {
-    this.#fences = fences;
-    const look = fences.map(lookOf).join('\n');
-    if (!this.#styled || look === this.#drawn) return;
-    this.#drawn = look;
-    const { shapes, labels } = draw(fences);
-    this.map.getSource<GeoJSONSource>('fences')?.setData(shapes);
-    this.map.getSource<GeoJSONSource>('fence-labels')?.setData(labels);
+  /** The server says of each tile if it is still the same. */
+  refreshFences(): void {
+    if (this.#styled) this.map.refreshTiles('geofences');
   }
 
   /** One of them stands out. */
@@ -221,6 +276,7 @@ export class Scene {
   setTheme(theme: Theme): void {
     this.#theme = theme;
     this.overlay.setTheme(theme);
+    this.#tiled.setTheme(theme);
     const turn = () => {
       setTheme(this.map, theme, this.#options.basemap);
       putMarks(this.map, theme);
@@ -250,9 +306,7 @@ export class Scene {
   }
 
   frameFence(fence: Feature): void {
-    const place: Geometry | null = fence.geometry; // null: it is around assets
-    const box = place && extent(outline(fence));
-    if (box) this.fit(box);
+    this.frame(placesOf(fence), CLOSE_ZOOM);
   }
 
   follow(on: boolean): void {

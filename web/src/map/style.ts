@@ -3,6 +3,8 @@
 import type { LayerSpecification, StyleSpecification } from 'maplibre-gl';
 
 export type Theme = 'light' | 'dark';
+/** The sources that the server makes from what it knows. */
+export type Ours = 'geofences' | 'way' | 'density';
 
 export interface Basemap {
   world: string;
@@ -35,7 +37,6 @@ const LIGHT = {
   fenceFill: 'rgba(122,79,208,0.09)',
   fenceLabel: '#5f38ae',
   doubt: '#6b7480',
-  way: '#1f6feb',
   wayLabel: '#1a4fb4',
 };
 
@@ -65,16 +66,15 @@ const DARK: typeof LIGHT = {
   fenceFill: 'rgba(176,140,255,0.11)',
   fenceLabel: '#cdb6ff',
   doubt: '#98a3b1',
-  way: '#5b9dff',
   wayLabel: '#a9cbff',
 };
 
 // No glyphs are served: the browser's own fonts draw the text. The weight is read from the first name, which no font has.
 const FONT = ['Map Regular', 'system-ui'];
-const BOLD = ['Map Bold', 'system-ui'];
+export const BOLD = ['Map Bold', 'system-ui'];
 
 type Stops = [number, number][];
-const byZoom = (stops: Stops, base = 1): any => ['interpolate', ['exponential', base], ['zoom'], ...stops.flat()];
+export const byZoom = (stops: Stops, base = 1): any => ['interpolate', ['exponential', base], ['zoom'], ...stops.flat()];
 
 function worldLayers(c: typeof LIGHT): LayerSpecification[] {
   // The world is drawn to zoom 6: at street level its coast is a guess, and steps back.
@@ -244,12 +244,13 @@ function worldLabels(c: typeof LIGHT): LayerSpecification[] {
 }
 
 function fenceLayers(c: typeof LIGHT): LayerSpecification[] {
+  const from = { source: 'geofences', 'source-layer': 'geofences' };
   return [
-    { id: 'fence-fill', type: 'fill', source: 'fences', filter: ['!=', ['geometry-type'], 'LineString'], paint: { 'fill-color': c.fenceFill, 'fill-antialias': false } },
+    { id: 'fence-fill', type: 'fill', ...from, paint: { 'fill-color': c.fenceFill, 'fill-antialias': false } },
     {
       id: 'fence-chosen',
       type: 'line',
-      source: 'fences',
+      ...from,
       filter: ['==', ['get', 'id'], ''],
       layout: { 'line-join': 'round' },
       paint: { 'line-color': c.fence, 'line-width': 5, 'line-opacity': 0.45 },
@@ -257,7 +258,7 @@ function fenceLayers(c: typeof LIGHT): LayerSpecification[] {
     {
       id: 'fence-line',
       type: 'line',
-      source: 'fences',
+      ...from,
       layout: { 'line-join': 'round' },
       paint: { 'line-color': c.fence, 'line-width': byZoom([[4, 1], [14, 1.8]]), 'line-opacity': 0.9 },
     },
@@ -275,26 +276,12 @@ function doubtLayers(c: typeof LIGHT): LayerSpecification[] {
   ];
 }
 
-function wayLayers(c: typeof LIGHT): LayerSpecification[] {
-  return [
-    {
-      id: 'day-line',
-      type: 'line',
-      source: 'day',
-      filter: ['==', ['geometry-type'], 'LineString'],
-      layout: { 'line-join': 'round', 'line-cap': 'round' },
-      paint: { 'line-color': c.way, 'line-width': byZoom([[8, 1.2], [15, 3]]), 'line-opacity': 0.5 },
-    },
-  ];
-}
-
 function stopLayers(c: typeof LIGHT): LayerSpecification[] {
   return [
     {
       id: 'day-stop',
       type: 'symbol',
       source: 'day',
-      filter: ['==', ['geometry-type'], 'Point'],
       layout: {
         'icon-image': 'stop',
         'icon-allow-overlap': true,
@@ -344,8 +331,8 @@ function fenceLabels(c: typeof LIGHT): LayerSpecification[] {
     {
       id: 'fence-label',
       type: 'symbol',
-      source: 'fence-labels',
-      filter: ['>=', ['zoom'], ['get', 'from']],
+      source: 'geofences',
+      'source-layer': 'geofence_names',
       layout: { 'text-field': ['get', 'name'], 'text-font': BOLD, 'text-size': byZoom([[8, 10.5], [15, 12.5]]), 'text-max-width': 12, 'text-anchor': 'bottom', 'text-offset': [0, -0.25], 'text-padding': 4 },
       paint: text(c.fenceLabel, c.halo, 1.5),
     },
@@ -358,7 +345,6 @@ export function layers(theme: Theme, basemap: Basemap): LayerSpecification[] {
     ...worldLayers(c),
     ...basemap.streets.flatMap((_, n) => streetLayers(`streets-${n}`, n, c)),
     ...fenceLayers(c),
-    ...wayLayers(c),
     ...worldLabels(c),
     ...basemap.streets.flatMap((_, n) => streetLabels(`streets-${n}`, n, c)),
     ...fenceLabels(c),
@@ -368,6 +354,12 @@ export function layers(theme: Theme, basemap: Basemap): LayerSpecification[] {
   ];
 }
 
+/** The server makes them to this zoom, and the map comes no nearer. */
+export const FINEST = 19;
+
+/** Where the server's own tiles are; what they show is in the query. */
+export const tilesOf = (query: string): string => `${location.origin}/v1/tiles/{z}/{x}/{y}.mvt?layer=${query}`;
+
 export function style(theme: Theme, basemap: Basemap): StyleSpecification {
   const archive = (url: string) => ({ type: 'vector' as const, url: `pmtiles://${new URL(url, location.href)}` });
   const empty = { type: 'geojson' as const, data: { type: 'FeatureCollection' as const, features: [] } };
@@ -376,8 +368,7 @@ export function style(theme: Theme, basemap: Basemap): StyleSpecification {
     sources: {
       world: archive(basemap.world),
       ...Object.fromEntries(basemap.streets.map((url, n) => [`streets-${n}`, archive(url)])),
-      fences: empty,
-      'fence-labels': empty,
+      geofences: { type: 'vector', tiles: [tilesOf('geofences')], maxzoom: FINEST },
       doubts: empty,
       day: empty,
       why: empty,

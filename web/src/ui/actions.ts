@@ -1,6 +1,8 @@
 // What a user can do. The panels call these; the entry says what they mean.
 
 import type { Feature, Position } from 'geojson';
+import type { Span } from '../lib/span';
+import type { Trip } from '../live/day';
 import type { Bbox, FeedEvent } from '../live/messages';
 import type { Row } from './state';
 
@@ -11,6 +13,12 @@ export interface Actions {
   fly(lon: number, lat: number): void;
   /** Shows all of these places at once. */
   frame(positions: readonly Position[]): void;
+  /** Shows one trip of the selected asset as a whole. */
+  frameTrip(trip: Trip): Promise<void>;
+  /** Shows the selected asset's way over a time. */
+  way(over: Span): void;
+  /** Shows where the fleet has been; null: no longer. */
+  density(over: Span | null): void;
   why(event: FeedEvent | null): void;
   /** Which of the fixes of an answer is meant, by its number. */
   point(fix: number | null): void;
@@ -23,7 +31,6 @@ export interface Actions {
   zoom(by: number): void;
   fitFleet(): void;
   showRow(row: Row): void;
-  search(): void;
 }
 
 let actions: Actions | null = null;

@@ -28,6 +28,7 @@ export const Absent = icon(<><circle cx="10" cy="10" r="6.500" stroke-dasharray=
 export const Online = icon(<><path d="M4 8.500a8.500 8.500 0 0 1 12 0M6.600 11.300a4.800 4.800 0 0 1 6.800 0" /><circle cx="10" cy="14.500" r="1" /></>);
 export const Silent = icon(<><path d="M6.600 11.300a4.800 4.800 0 0 1 6.800 0" /><circle cx="10" cy="14.500" r="1" /></>);
 export const Offline = icon(<><path d="M4 8.500a8.500 8.500 0 0 1 12 0M6.600 11.300a4.800 4.800 0 0 1 6.800 0M4.500 3.500l11 13" /><circle cx="10" cy="14.500" r="1" /></>);
+export const Heat = icon(<><circle cx="7" cy="12" r="3.400" /><circle cx="13.500" cy="7" r="2.400" /><circle cx="15" cy="14.500" r="1.200" /><circle cx="6.500" cy="4.800" r="1.200" /></>);
 export const Fence = icon(<path d="M4 6.500 10.500 3.500 16 8l-2 8-8.500.500Z" />);
 export const Dot = icon(<circle cx="10" cy="10" r="3" />);
 export const Bell = icon(<path d="M5 13.5V9a5 5 0 0 1 10 0v4.5l1.2 1.5H3.8ZM8.5 17h3" />);

@@ -2,7 +2,8 @@
 // counts only while the asset is still the one that is looked at.
 
 import * as api from '../lib/api';
-import { askFrom, merged, midnight } from '../live/day';
+import { ends, midnight } from '../lib/span';
+import { askFrom, merged } from '../live/day';
 import { type Store, stateOf } from '../live/store';
 import { paletteIndex } from '../map/palette';
 import type { Scene } from '../map/scene';
@@ -57,8 +58,29 @@ export class Inquiries {
     this.#scene.findings.day(ui.day.value);
   }
 
+  /** Drawn from tiles: a year costs what can be seen of it. */
+  way(): void {
+    const [id, span] = [ui.selected.value, ui.wayOver.value];
+    if (id === null) this.#scene.hideWay();
+    else this.#scene.showWay(id, span, ends(span, this.#serverNow()));
+  }
+
+  density(): void {
+    const over = ui.densityOver.value;
+    if (over) this.#scene.showDensity(over, ends(over, this.#serverNow()));
+    else this.#scene.hideDensity();
+  }
+
+  /** Spans that go on have gone on. */
+  renew(): void {
+    if (document.hidden) return;
+    this.way();
+    this.density();
+  }
+
   /** Of an asset that nobody looks at nothing is asked. */
   again(): void {
+    this.renew();
     const id = ui.selected.value;
     if (id === null || document.hidden) return;
     for (const asked of [this.extra(id), this.visits(id), this.day(id)]) asked.catch(() => undefined);

@@ -1,11 +1,10 @@
 // What the list shows of the store and the crowd: who is on the screen, in the order of names, or how many are where.
 
-import * as api from '../lib/api';
 import { type Crowd, cellOf } from '../live/crowd';
 import type { Bbox } from '../live/messages';
 import { type Asset, type Store, stateOf } from '../live/store';
 import { paletteIndex } from '../map/palette';
-import { type ClusterRow, clusters, elsewhere, type Row, rows } from './state';
+import { type ClusterRow, clusters, type Row, rows } from './state';
 
 const byName = new Intl.Collator(undefined, { numeric: true });
 
@@ -28,21 +27,4 @@ export function list(store: Store, crowd: Crowd, seen: Bbox, serverNowMs: number
 function clustersOf(crowd: Crowd, seen: Bbox): ClusterRow[] {
   const shown = [...crowd.all()].filter(({ lon, lat }) => within(seen, lon, lat));
   return shown.sort((a, b) => b.count - a.count).map(({ id, count, lon, lat }) => ({ id, count, lon, lat, box: cellOf(id) }));
-}
-
-const places = new Map<string, [number, number]>();
-
-/** Where an asset was when the whole fleet was asked for. */
-export const placeOf = (id: string): [number, number] | undefined => places.get(id);
-
-export async function listElsewhere(): Promise<void> {
-  const { features } = await api.positions();
-  places.clear();
-  elsewhere.value = features.flatMap(({ id, geometry, properties }): Row[] => {
-    if (geometry?.type !== 'Point') return [];
-    const [lon = 0, lat = 0] = geometry.coordinates;
-    places.set(String(id), [lon, lat]);
-    const { name = '', speed_mps = null, tags = [], fix_time = '' } = properties ?? {};
-    return [{ id: String(id), name, state: 'still', colour: paletteIndex(tags), speedMps: speed_mps, fixMs: Date.parse(fix_time), tags }];
-  });
 }

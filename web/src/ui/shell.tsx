@@ -3,14 +3,15 @@
 import { useRef } from 'preact/hooks';
 import type { Connection } from '../live/socket';
 import { act } from './actions';
-import { Bell, Door, Fit, Minus, Moon, Plus, Sun } from './icons';
+import { Density } from './density';
+import { Bell, Door, Fit, Heat, Minus, Moon, Plus, Sun } from './icons';
 import { AssetPanel } from './panels/asset';
 import { Empty } from './panels/empty';
 import { Feed } from './panels/feed';
 import { FencePanel } from './panels/fence';
 import { Fleet } from './panels/fleet';
 import { WhyPanel } from './panels/why';
-import { type Boot, connection, empty, feedOpen, fence, narrow, notice, type Sheet, selected, sheet, tab, told, why } from './state';
+import { type Boot, connection, densityOver, empty, feedOpen, fence, narrow, notice, refused, type Sheet, selected, sheet, tab, told, why } from './state';
 import { theme, turn } from './theme';
 
 const WORDS: Record<Connection, string> = {
@@ -64,6 +65,15 @@ function Controls() {
       <button type="button" aria-label="Show the whole fleet" title="Show the whole fleet" onClick={() => act().fitFleet()}>
         <Fit />
       </button>
+      <button
+        type="button"
+        aria-label="Where the fleet has been"
+        title="Where the fleet has been"
+        aria-pressed={densityOver.value !== null}
+        onClick={() => act().density(densityOver.value ? null : 'day')}
+      >
+        <Heat />
+      </button>
       <button type="button" aria-label={theme.value === 'dark' ? 'Use the light theme' : 'Use the dark theme'} onClick={turn}>
         {theme.value === 'dark' ? <Sun /> : <Moon />}
       </button>
@@ -92,9 +102,10 @@ function Notice() {
   if (connection.value === 'offline') {
     return <p class="notice">The server cannot be reached. What you see is the last known state; the page goes on trying.</p>;
   }
-  return notice.value ? (
+  const said = notice.value ?? (refused.value.geofences ? 'Too many geofences to draw them here: zoom in.' : null);
+  return said ? (
     <p class="notice" role="status">
-      {notice.value}
+      {said}
     </p>
   ) : null;
 }
@@ -190,6 +201,7 @@ export function Shell({ boot }: { boot: Boot }) {
       <Bar boot={boot} />
       <Notice />
       {narrow.value ? <BottomSheet /> : <Wide />}
+      <Density />
       <Controls />
       {empty.value && <Empty mayMake={mayMake} />}
     </>

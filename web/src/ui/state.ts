@@ -2,12 +2,13 @@
 
 import { computed, signal } from '@preact/signals';
 import type { Feature } from 'geojson';
-import type { Connection as Contact, Why } from '../lib/api';
+import type { Connection as Contact, ConnectionState, Why } from '../lib/api';
+import type { Span } from '../lib/span';
 import type { Day, Visit } from '../live/day';
 import type { Bbox, FeedEvent, Known } from '../live/messages';
 import type { Connection } from '../live/socket';
 import type { State } from '../live/store';
-import type { Basemap, Theme } from '../map/style';
+import type { Basemap, Ours, Theme } from '../map/style';
 import { threads } from './threads';
 
 export interface Boot {
@@ -25,8 +26,20 @@ export interface Row {
   state: State;
   colour: number;
   speedMps: number | null;
-  fixMs: number;
+  /** Of one who is not in view: when it was heard of last. */
+  fixMs: number | null;
   tags: string[];
+  /** Only of one who was found by the server: all else is not known here. */
+  contact?: ConnectionState;
+}
+
+/** What the server found for some words, in the whole fleet. */
+export interface Found {
+  words: string;
+  rows: Row[];
+  more: boolean;
+  fences: Feature[];
+  moreFences: boolean;
 }
 
 /** Several assets in one place, of which there are too many to list. */
@@ -78,18 +91,23 @@ export const following = signal(false);
 export const rows = signal<Row[]>([]);
 /** Null: the list names assets. */
 export const clusters = signal<ClusterRow[] | null>(null);
-export const elsewhere = signal<Row[] | null>(null);
 export const query = signal('');
+export const searched = computed(() => query.value.trim().toLowerCase());
+export const found = signal<Found | null>(null);
 export const detail = signal<Detail | null>(null);
 export const extra = signal<Extra | null>(null);
 /** The stays of the selected asset today, in the order of entering. */
 export const visits = signal<Visit[]>([]);
 export const day = signal<Day | null>(null);
-export const fences = signal<Feature[]>([]);
 /** The geofence that is looked at, and the event that is asked about: they stand over what is selected. */
 export const fence = signal<Feature | null>(null);
 export const why = signal<Asked | null>(null);
 export const way = signal<Way | null>(null);
+/** Over which time the selected asset's way is shown, and where the fleet has been; null: that is not shown. */
+export const wayOver = signal<Span>('today');
+export const densityOver = signal<Span | null>(null);
+/** Why the server makes no tiles of something, and what helps, in its own words. */
+export const refused = signal<Partial<Record<Ours, string>>>({});
 export const feed = signal<FeedEvent[]>([]);
 export const told = computed(() => threads(feed.value));
 export const nowMs = signal(Date.now());
@@ -103,27 +121,19 @@ export const notice = signal<string | null>(null);
 export const narrow = signal(false);
 
 export const listed = computed(() => {
-  const words = query.value.trim().toLowerCase();
-  if (!words) return rows.value;
-  return rows.value.filter((row) => matches(row, words));
+  const words = searched.value;
+  return words ? rows.value.filter((row) => matches(row, words)) : rows.value;
 });
 
+/** What the server found for other words holds as far as it has these, too, until it answers for these. */
 export const listedElsewhere = computed(() => {
-  const words = query.value.trim().toLowerCase();
-  if (!words || !elsewhere.value) return [];
+  const words = searched.value;
+  if (!words || !found.value) return [];
   const here = new Set(rows.value.map((row) => row.id));
-  return elsewhere.value.filter((row) => !here.has(row.id) && matches(row, words)).slice(0, 50);
+  return found.value.rows.filter((row) => !here.has(row.id) && matches(row, words));
 });
 
-/** By name or tag, like assets. */
-export const listedFences = computed(() => {
-  const words = query.value.trim().toLowerCase();
-  if (!words) return [];
-  return fences.value.filter(({ properties }) => {
-    const tags: unknown[] = Array.isArray(properties?.tags) ? properties.tags : [];
-    return [properties?.name, ...tags].some((text) => String(text ?? '').toLowerCase().includes(words));
-  });
-});
+export const listedFences = computed(() => (searched.value && found.value?.words === searched.value ? found.value.fences : []));
 
 function matches(row: Row, words: string): boolean {
   return row.name.toLowerCase().includes(words) || row.tags.some((tag) => tag.toLowerCase().includes(words));

@@ -5,8 +5,9 @@ import type { Connection } from '../../lib/api';
 import { age, ago, clock, course, latLon, metres, speed, timeOfDay } from '../../lib/units';
 import { act } from '../actions';
 import { reasonWords } from '../format';
+import { SpanPicker } from '../span';
 import { Copy, Offline, Online, Silent, Target } from '../icons';
-import { type Detail, detail, extra, following, nowMs, selected, visits, way, type Way } from '../state';
+import { type Detail, detail, extra, following, nowMs, refused, selected, visits, way, type Way, wayOver } from '../state';
 import { DayLines } from './day';
 import { Mark } from './fleet';
 import { Head } from './head';
@@ -107,6 +108,17 @@ function Contact({ of: { state, since, reason, last_heard_at, deadline_at } }: {
   );
 }
 
+function WayOver() {
+  const over = wayOver.value;
+  return (
+    <>
+      <SpanPicker label="Way on the map" reaches={['today', 'week', 'month', 'year']} value={over} choose={(span) => act().way(span)} />
+      {refused.value.way && <p class="warn">{refused.value.way}</p>}
+      {over !== 'today' && !refused.value.way && <p class="muted">Without fixes that are not believed; soft lines are less exact. Click a line for its time.</p>}
+    </>
+  );
+}
+
 function Attributes({ attributes }: { attributes: Record<string, unknown> }) {
   const entries = Object.entries(attributes);
   if (!entries.length) return null;
@@ -142,7 +154,7 @@ export function AssetPanel() {
     return (
       <div class="pane detail asset">
         <Header name={selected.value ?? ''} />
-        <p class="nothing">Waiting for its position…</p>
+        <p class="nothing">{extra.value?.contact?.state === 'never' ? 'It has never been heard of.' : 'Waiting for its position…'}</p>
       </div>
     );
   }
@@ -181,6 +193,7 @@ export function AssetPanel() {
         <Inside />
         <Facts {...shown} />
         {way.value && <Chart speeds={way.value.speeds} />}
+        <WayOver />
         <DayLines />
         {entry.attributes && <Attributes attributes={entry.attributes} />}
       </div>

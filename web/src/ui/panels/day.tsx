@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { duration, clock, metres, speed } from '../../lib/units';
 import { type Entry, type Stop, timeline, type Trip, type Visit } from '../../live/day';
 import { act } from '../actions';
-import { day, fences, visits } from '../state';
+import { day, visits } from '../state';
 
 const SHOWN = 5;
 /** Slower than people walk is no speed worth telling. */
@@ -27,11 +27,9 @@ function StopLine({ stop }: { stop: Stop }) {
 }
 
 function TripLine({ trip }: { trip: Trip }) {
-  const { geometry } = trip;
-  const places = geometry.type === 'LineString' ? geometry.coordinates : geometry.coordinates.flat();
   const fastest = (trip.max_speed_mps ?? 0) >= WALK_MPS && speed(trip.max_speed_mps);
   return (
-    <button type="button" class="line" onClick={() => act().frame(places)}>
+    <button type="button" class="line" onClick={() => void act().frameTrip(trip)}>
       <span class="line-icon line-trip" aria-hidden="true" />
       <span class="line-what">
         {metres(trip.distance_m)} in {duration(trip.duration_s)}
@@ -43,9 +41,8 @@ function TripLine({ trip }: { trip: Trip }) {
 }
 
 function VisitLine({ visit }: { visit: Visit }) {
-  const there = fences.value.some(({ id }) => id === visit.geofence.id);
   return (
-    <button type="button" class="line" disabled={!there} onClick={() => act().fence(visit.geofence.id)}>
+    <button type="button" class="line" onClick={() => act().fence(visit.geofence.id)}>
       <span class="line-icon line-visit" aria-hidden="true" />
       <span class="line-what">
         {visit.geofence.name}

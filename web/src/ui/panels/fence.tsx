@@ -1,7 +1,6 @@
 // One geofence: what it is, when it holds, and what it asks of fixes.
 
 import type { Geometry } from 'geojson';
-import { outline } from '../../map/fences';
 import { act } from '../actions';
 import { Fit } from '../icons';
 import { type Options, optionWords, scheduleWords, shapeWords } from '../rules';
@@ -45,13 +44,11 @@ export function FencePanel() {
   const tags = Array.isArray(options.tags) ? options.tags.map(String) : [];
   const name = String(options.name || shown.id);
   const geometry: Geometry | null = shown.geometry; // null: it is around assets, and nowhere on the map
-  const thin = geometry?.type === 'LineString' && outline(shown).type === 'LineString';
   return (
     <div class="pane detail">
       <Head name={name} back="Close the geofence" focus={String(shown.id)} onBack={() => act().fence(null)} />
       <div class="scroll pad">
         <p class="lead">{shapeWords(geometry, options)}</p>
-        {thin && <p class="muted">It is too long and thin for an outline: the map shows its middle.</p>}
         {geometry && (
           <div class="actions">
             <button type="button" class="button" onClick={() => act().frameFence(shown)}>

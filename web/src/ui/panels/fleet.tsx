@@ -4,10 +4,11 @@ import { age, latLon, speed } from '../../lib/units';
 import { act } from '../actions';
 import { Close, Fence, Search } from '../icons';
 import { WindowedList } from '../list';
-import { type ClusterRow, clusters, elsewhere, hovered, known, listed, listedElsewhere, listedFences, nowMs, query, type Row, rows, selected } from '../state';
+import { type ClusterRow, clusters, found, hovered, known, listed, listedElsewhere, listedFences, nowMs, query, type Row, rows, searched, selected } from '../state';
 
 const ROW_PX = 52;
 const STATE_WORDS = { moving: 'moving', still: 'standing', stale: 'no recent fix' } as const;
+const CONTACT_WORDS = { never: 'never heard of', online: 'online', silent: 'silent', offline: 'offline' } as const;
 
 export function Mark({ state, colour }: { state: Row['state']; colour: number }) {
   return <span class={`mark mark-${state} hue-${colour}`} aria-hidden="true" />;
@@ -15,7 +16,7 @@ export function Mark({ state, colour }: { state: Row['state']; colour: number })
 
 function FleetRow({ row }: { row: Row }) {
   const current = selected.value === row.id;
-  const fact = row.state === 'moving' ? (speed(row.speedMps) ?? 'moving') : STATE_WORDS[row.state];
+  const fact = row.contact ? CONTACT_WORDS[row.contact] : row.state === 'moving' ? (speed(row.speedMps) ?? 'moving') : STATE_WORDS[row.state];
   return (
     <button
       type="button"
@@ -33,9 +34,11 @@ function FleetRow({ row }: { row: Row }) {
           {row.tags.length > 0 && <> · {row.tags.slice(0, 2).join(', ')}</>}
         </span>
       </span>
-      <span class="row-age" title="Time since the last fix">
-        {age(nowMs.value - row.fixMs)}
-      </span>
+      {row.fixMs !== null && (
+        <span class="row-age" title={row.contact ? 'Time since it was heard of' : 'Time since the last fix'}>
+          {age(nowMs.value - row.fixMs)}
+        </span>
+      )}
     </button>
   );
 }
@@ -52,7 +55,6 @@ function SearchBox() {
         autocomplete="off"
         spellcheck={false}
         value={query.value}
-        onFocus={() => act().search()}
         onInput={(event) => {
           query.value = event.currentTarget.value;
         }}
@@ -126,22 +128,20 @@ export function Fleet() {
       )}
       {!crowd && items.length === 0 && listedFences.value.length === 0 && <Nothing />}
       <Fences />
-      {far.length > 0 && <p class="hint">{far.length} found outside the view</p>}
+      {far.length > 0 && <p class="hint">{found.value?.more ? `The first ${found.value.rows.length} that were found: more words find less` : `${far.length} found outside the view`}</p>}
     </div>
   );
 }
 
-const FENCES_SHOWN = 5;
-
 /** Geofences of the searched name: the way to them without a mouse. */
 function Fences() {
-  const found = listedFences.value;
-  if (!found.length) return null;
+  const first = listedFences.value;
+  if (!first.length) return null;
   return (
     <div class="found">
-      <h3>{found.length > FENCES_SHOWN ? `${FENCES_SHOWN} of ${found.length} geofences` : 'Geofences'}</h3>
+      <h3>{found.value?.moreFences ? `The first ${first.length} geofences` : 'Geofences'}</h3>
       <ul class="lines" aria-label="Geofences">
-        {found.slice(0, FENCES_SHOWN).map((fence) => (
+        {first.map((fence) => (
           <li key={fence.id}>
             <button type="button" class="line" onClick={() => act().showFence(String(fence.id))}>
               <Fence />
@@ -166,5 +166,5 @@ function Nothing() {
       </div>
     );
   }
-  return <p class="nothing">{elsewhere.value === null ? 'Searching…' : `Nothing is named or tagged “${query.value}”.`}</p>;
+  return <p class="nothing">{found.value?.words === searched.value ? `Nothing is named or tagged “${query.value}”.` : 'Searching…'}</p>;
 }
