@@ -42,7 +42,7 @@ from tracker.doors import (
 )
 from tracker.doors.idempotency import idempotency_middleware
 from tracker.doors.identity import ACCESS, identity_middleware
-from tracker.doors.keys import DATABASE, FLEET, HUB, REACHABILITY, WRITER
+from tracker.doors.keys import DATABASE, FLEET, HUB, OPENINGS, REACHABILITY, WRITER
 from tracker.doors.problems import problems_middleware
 from tracker.errors import SetupError
 from tracker.hooks.dispatcher import Dispatcher
@@ -50,6 +50,7 @@ from tracker.live.feed import Feed
 from tracker.live.hub import Hub
 from tracker.live.latest import Latest
 from tracker.live.reachability import Reachability
+from tracker.pipeline.admission import Openings
 from tracker.pipeline.commit import Writer, now_ms
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.pairs.judge import PairJudge
@@ -263,6 +264,7 @@ class Server:
             self.access.on_revoked(watchers.revoked)
             self.access.on_session_ended(watchers.session_ended)
         app[DATABASE], app[FLEET], app[WRITER], app[HUB] = self.database, self.fleet, self.writer, self.hub
+        app[OPENINGS] = Openings(self.database)
         app[ACCESS], app[REACHABILITY] = self.access, self.reachability
         app[sign_in.ATTEMPTS] = Attempts()
         app[accounts.ACCOUNTS] = Accounts(self.database, self.access)

@@ -73,11 +73,13 @@ FROM geofence g JOIN geofence_version v ON v.geofence = g.id AND v.version = g.v
 WHERE g.deleted_at IS NULL AND v.geom IS NOT NULL
 ORDER BY g.id
 
--- name: open_stream
--- Makes the stream known and gives the caller a session number above all earlier ones.
-INSERT INTO stream (device, name, session) VALUES ($1, $2, 1)
+-- name: open_streams
+-- Makes streams known and gives each a session number above all earlier ones. No two are the same. In one order, so that
+-- two that do this do not wait for each other.
+INSERT INTO stream (device, name, session)
+SELECT device, name, 1 FROM unnest($1::int[], $2::text[]) AS s (device, name) ORDER BY device, name
 ON CONFLICT (device, name) DO UPDATE SET session = stream.session + 1, opened_at = now()
-RETURNING id, seq, session
+RETURNING device, name, id, seq, session
 
 -- name: load_assets
 SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE deleted_at IS NULL

@@ -8,7 +8,7 @@ from tests.store.batches import make_fleet
 from tracker.domain.fleet import Fleet
 from tracker.live.feed import Feed
 from tracker.live.latest import Latest
-from tracker.pipeline.admission import open_named
+from tracker.pipeline.admission import Openings, open_named
 from tracker.pipeline.commit import Writer
 from tracker.pipeline.intake import Intake
 from tracker.pipeline.publish import Publisher
@@ -23,8 +23,8 @@ class Slow(Database):
 
     meanwhile: Callable[[], Any] | None = None
 
-    async def row(self, name: str, *args: Any) -> Any:
-        found = await super().row(name, *args)
+    async def rows(self, name: str, *args: Any) -> Any:
+        found = await super().rows(name, *args)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
@@ -37,6 +37,7 @@ class Node:
     def __init__(self, url: str) -> None:
         self.url = url
         self.database = Slow(url)
+        self.openings = Openings(self.database)
         self.writer = self._new_writer()
         self.filer = Filer(url, lambda: self.writer.committed, self._forget_filed)
 
@@ -73,7 +74,7 @@ class Node:
 
     async def open(self, socket: Socket, name: str = "live", device: int = 1, *, take_over: bool = True) -> Lane:
         about = self.writer.fleet.devices[device]
-        lane = await open_named(self.writer, self.database, about, name, socket.source, take_over=take_over)
+        lane = await open_named(self.writer, self.openings, about, name, socket.source, take_over=take_over)
         socket.source.default = lane
         return lane
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import asyncpg
 import pytest
 
 from tests.pipeline.node import Node
@@ -42,6 +43,18 @@ async def test_streams_are_of_their_device_and_name(node: Node) -> None:
     ]
     assert lanes[0] is lanes[3]
     assert len({lane.stream_id for lane in lanes}) == 3
+
+
+async def test_devices_that_come_at_once_are_served_together_and_a_name_that_cannot_be_kept_is_refused_alone(
+    node: Node, connection: asyncpg.Connection
+) -> None:
+    names = ["live", "live", "backlog", "a \ud800 b", "live"]
+    before = await connection.fetchval("SELECT txid_current()")
+    rows = await asyncio.gather(*(node.openings.row(1, name) for name in names), return_exceptions=True)
+    assert await connection.fetchval("SELECT txid_current()") - before <= 6, "one by one only for the one to blame"
+    assert isinstance(rows[3], Exception)
+    served = [(row["name"], row["session"]) for row in rows if not isinstance(row, BaseException)]
+    assert served == [("live", 1), ("live", 2), ("backlog", 1), ("live", 3)]
 
 
 async def test_what_is_filed_while_a_stream_is_opened_is_not_forgotten(node: Node) -> None:

@@ -22,7 +22,7 @@ from tracker.domain.fleet import Device, Fleet
 from tracker.domain.reachability import CLOSED, CLOSED_BY_SERVER, LOST
 from tracker.doors.goodbye import Goodbye, say_to_all
 from tracker.doors.identity import ACCESS, bearer
-from tracker.doors.keys import DATABASE, FLEET, REACHABILITY, WRITER
+from tracker.doors.keys import DATABASE, FLEET, OPENINGS, REACHABILITY, WRITER
 from tracker.doors.problems import problem
 from tracker.doors.shortcut import DeviceSocket
 from tracker.errors import (
@@ -269,7 +269,7 @@ async def _welcome(
     if name is None:
         lane = open_unnamed(writer, device, socket.source)
     else:
-        lane = await open_named(writer, database, device, name, socket.source)
+        lane = await open_named(writer, socket.request.app[OPENINGS], device, name, socket.source)
     if default:
         socket.source.default = lane
     asset = ids.public_id(ids.ASSET, device.asset)
@@ -412,7 +412,7 @@ async def _open_for_post(
         lane: Lane = open_unnamed(writer, device, source)
     else:
         name = _stream_name(names.stream)
-        lane = await open_named(writer, request.app[DATABASE], device, name, source, take_over=False)
+        lane = await open_named(writer, request.app[OPENINGS], device, name, source, take_over=False)
     source.default = lane
 
 
