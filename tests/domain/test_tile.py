@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.affinity import translate
 
-from tracker.domain.outline import outlines
+from tracker.domain.outline import Ring, few_pixels, outlines
+from tracker.domain.ring import Polygonal
 from tracker.domain.shape import Circle, Corridor, Shape, holds
 from tracker.domain.stroke import MAX_GAP_MS, Trace, strokes
-from tracker.domain.tile import BUFFER, CELLS, EXTENT, MAX_ZOOM, Tile
+from tracker.domain.tile import BUFFER, CELLS, EXTENT, HALF_PIXEL, MAX_ZOOM, Tile
 from tracker.errors import InvalidField
 
 
@@ -132,9 +133,13 @@ def test_who_stays_and_who_is_seen_once_are_points() -> None:
 
 
 def drawn(tile: Tile, shape: Shape) -> shapely.Geometry:
+    return filled_by(outlines(tile, shape))
+
+
+def filled_by(rings: list[Ring]) -> shapely.Geometry:
     """What the rings fill, by their direction."""
     filled = shapely.GeometryCollection()
-    for ring in outlines(tile, shape):
+    for ring in rings:
         area = np.sum(ring[:, 0] * np.roll(ring[:, 1], -1) - np.roll(ring[:, 0], -1) * ring[:, 1])
         part = shapely.Polygon(ring)
         assert part.is_valid
@@ -187,3 +192,18 @@ def test_no_edge_is_drawn_where_a_geofence_was_cut_at_the_antimeridian() -> None
         seam = float(EXTENT) if tile.x else 0.0
         line = shapely.intersection(shapely.boundary(drawn(tile, FIJI)), shapely.box(seam - 3, 100, seam + 3, 4000))
         assert line.length < 20
+
+
+def test_many_small_shapes_outlined_at_once_are_the_same_to_half_a_pixel() -> None:
+    tile = Tile(8, 145, 74)
+    west, south, east, north = tile.box()
+    lon, lat = np.linspace(west, east, 8)[1:-1], np.linspace(south, north, 8)[1:-1]
+    boxes = [shapely.box(x, y, x + 0.08, y + 0.04) for x, y in zip(lon, lat, strict=True)]
+    shapes: list[Polygonal | Circle] = [Circle(lon[0], lat[1], 1_500), boxes[0]]
+    shapes += [boxes[1].difference(shapely.box(lon[1] + 0.02, lat[1] + 0.01, lon[1] + 0.06, lat[1] + 0.03))]
+    shapes += [Circle(lon[2], lat[4], 400), shapely.MultiPolygon([boxes[3], boxes[4]])]
+    shapes += [shapely.segmentize(shapely.Polygon(shapely.get_coordinates(boxes[5])[::-1]), 1e-5)]
+    for shape, rings in zip(shapes, few_pixels(tile, shapes), strict=True):
+        assert shapely.hausdorff_distance(filled_by(rings), drawn(tile, shape)) <= HALF_PIXEL
+        assert len(rings[0]) < 1_000, "no place is told twice"
+    assert few_pixels(tile, []) == []

@@ -24,6 +24,7 @@ from tracker.doors import geofences, tiles
 from tracker.store import tiles as reading
 from tracker.store.database import Database
 from tracker.store.sealer import seal
+from tracker.wire import fence_tile
 
 SPAN = f"&from={ms(-86_400)}&to={ms(172_800)}"
 TILES = [Tile(0, 0, 0), Tile(7, 72, 37), Tile(12, 2331, 1185)]
@@ -234,7 +235,7 @@ async def test_geofences_are_shown_as_they_are_in_force(api: Api) -> None:
 async def test_very_many_geofences_that_are_smaller_than_a_pixel_are_the_pixels_that_they_lie_in(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiles, "MAX_GEOFENCES", 2)
+    monkeypatch.setattr(fence_tile, "MAX_GEOFENCES", 2)
     places = [(lon, 10.0) for lon in (20.0, 20.01, 20.02, 80.0)]
     made = [
         {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": {"radius_m": 500}}

@@ -48,6 +48,40 @@ def specks(tile: Tile, boxes: Floats) -> NDArray[np.int64]:
     return corner.astype(np.int64)[:, None] + np.array([[0, 0], [side, 0], [side, side], [0, side]], np.int64)
 
 
+def few_pixels(tile: Tile, shapes: Sequence[Polygonal | Circle]) -> list[list[Ring]]:
+    """The same as outlines of each, for many that are small and lie in the tile as a whole, none of them over ±180."""
+    circles = [nth for nth, shape in enumerate(shapes) if isinstance(shape, Circle)]
+    lon, lat, radius_m = (
+        np.array([(c.lon, c.lat, c.radius_m) for c in shapes if isinstance(c, Circle)]).reshape(-1, 3).T
+    )
+    azimuth = np.tile(np.arange(_CORNERS[0]) * 360 / _CORNERS[0], len(circles))
+    each = np.repeat(np.stack([lon, lat, radius_m]), _CORNERS[0], axis=1)
+    around_lon, around_lat, _ = WGS84.fwd(each[0], each[1], azimuth, each[2])
+    places = np.rint(np.column_stack(tile.unwrapped(around_lon, around_lat))).astype(np.int64)
+    found: list[list[Ring]] = [[] for _ in shapes]
+    for nth, ring in zip(circles, places.reshape(-1, _CORNERS[0], 2), strict=True):
+        found[nth].append(ring)
+    areas = [nth for nth, shape in enumerate(shapes) if not isinstance(shape, Circle)]
+    for nth, ring in _small_rings(tile, [shapes[nth] for nth in areas]):
+        found[areas[nth]].append(ring)
+    return found
+
+
+def _small_rings(tile: Tile, shapes: Sequence[Polygonal]) -> Iterator[tuple[int, Ring]]:
+    """Whose each is, and the ring, as it is but for rounding."""
+    parts, owner = shapely.get_parts(shapes, return_index=True)  # copies, as below
+    rings, part = shapely.get_rings(shapely.orient_polygons(parts, exterior_cw=True), return_index=True)
+    at, ring = shapely.get_coordinates(rings, return_index=True)
+    places = np.rint(np.column_stack(tile.unwrapped(at[:, 0], at[:, 1]))).astype(np.int64)
+    again = (np.diff(places, axis=0, prepend=places[:1] - 1) == 0).all(axis=1) & (np.diff(ring, prepend=-1) == 0)
+    places, ring = places[~again], ring[~again]
+    size = np.bincount(ring, minlength=len(rings))
+    end = np.cumsum(size)
+    for nth, first, last in zip(owner[part].tolist(), (end - size).tolist(), end.tolist(), strict=True):
+        if last - first > 3:  # the last place is the first one again
+            yield nth, places[first : last - 1]
+
+
 def summit(shape: Shape) -> tuple[float, float]:
     """Lon and lat of a northernmost place, of its largest part: where its name covers little of what goes on inside."""
     if isinstance(shape, Circle):

@@ -6,21 +6,18 @@ What a tile costs goes with what can be seen in it; what would be too much is re
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from aiohttp import web
 
 from tracker.access.roles import Role, require
-from tracker.domain.batch import Floats, Ints
+from tracker.domain.batch import Ints
 from tracker.domain.fleet import Fleet
-from tracker.domain.geofence import Geofence
-from tracker.domain.outline import outlines, specks, summit
 from tracker.domain.stroke import Trace, strokes
-from tracker.domain.tile import BUFFER, CELLS, EXTENT, HALF_PIXEL, Tile
+from tracker.domain.tile import BUFFER, CELLS, EXTENT, Tile
 from tracker.doors.history import span_of
 from tracker.doors.keys import DATABASE, FLEET, WRITER
 from tracker.doors.paging import number_of, only
@@ -28,6 +25,7 @@ from tracker.errors import InvalidField, TooLarge, TooManyRequests
 from tracker.store import tiles
 from tracker.store.sealer import first_open_day
 from tracker.wire import ids, mvt
+from tracker.wire.fence_tile import Near, encoded
 from tracker.wire.times import rfc3339, to_ms
 
 AT_ONCE: Final = 2
@@ -35,14 +33,11 @@ MAX_WAITING: Final = 200  # a few maps, each of which asks for a screen of tiles
 MAX_NAMED: Final = 1_000
 MAX_SPAN_MS: Final = 366 * 24 * 3_600_000
 MAX_POINTS: Final = 500_000
-MAX_GEOFENCES: Final = 20_000
-NAMED_FROM_PX: Final = 36  # what is smaller shows no name
 GZIP_LEVEL: Final = 5
 # Of a past span a tile is as good as final. Not for ever: a device may bring a fix of a day long past.
 PAST: Final = "private, max-age=86400"
 PRESENT: Final = "private, max-age=10"
 GEOFENCES: Final = "private, no-cache"  # asked again each time, by its ETag
-PIXEL: Final = round(2 * HALF_PIXEL)  # in units
 LAYERS: Final = ("tracks", "geofences", "density")
 
 
@@ -70,7 +65,11 @@ async def tile(request: web.Request) -> web.StreamResponse:
     turns = request.app[TILES]
     if layer == "geofences":
         only(request, "layer")
-        return await _answer(request, GEOFENCES, turns.drawing, lambda: _geofences(request, wanted))
+        near = _near(request, wanted)
+        mark = await asyncio.to_thread(near.mark)
+        return await _answer(
+            request, GEOFENCES, turns.drawing, lambda: asyncio.to_thread(encoded, wanted, near), mark=mark
+        )
     if layer not in LAYERS:
         raise InvalidField(f"layer must be one of {', '.join(LAYERS)}.", field="layer")
     only(request, "layer", "assets", "from", "to", "quality")
@@ -80,10 +79,21 @@ async def tile(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(
-    request: web.Request, lifetime: str, turn: asyncio.Semaphore | asyncio.Lock, make: Callable[[], Awaitable[bytes]]
+    request: web.Request,
+    lifetime: str,
+    turn: asyncio.Semaphore | asyncio.Lock,
+    make: Callable[[], Awaitable[bytes]],
+    *,
+    mark: str | None = None,
 ) -> web.StreamResponse:
-    """A tile when its turn has come. Of whoever has left meanwhile, as maps do that move on, nothing is made."""
-    turns = request.app[TILES]
+    """A tile when its turn has come. Of whoever has left meanwhile, as maps do that move on, nothing is made.
+
+    Args:
+        mark: what it is known by, where that is known before it is made: then nothing is made of what the caller has.
+    """
+    turns, headers = request.app[TILES], {"Cache-Control": lifetime, "Vary": "Accept-Encoding"}
+    if mark is not None and _has(request, headers, mark):
+        return web.Response(status=304, headers=headers)
     if turns.asked >= MAX_WAITING:
         raise TooManyRequests(f"{MAX_WAITING} tiles wait to be made already; try again soon.")
     turns.asked += 1
@@ -92,9 +102,7 @@ async def _answer(
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the caller has left")
             body = await make()
-            headers = {"Cache-Control": lifetime, "Vary": "Accept-Encoding"}
-            headers["ETag"] = mark = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-            if mark in (each.strip() for each in request.headers.get("If-None-Match", "").split(",")):
+            if _has(request, headers, mark or hashlib.blake2b(body, digest_size=12).hexdigest()):
                 return web.Response(status=304, headers=headers)
             if body and "gzip" in request.headers.get("Accept-Encoding", ""):
                 body = await asyncio.to_thread(gzip.compress, body, GZIP_LEVEL, mtime=0)
@@ -104,54 +112,21 @@ async def _answer(
     return web.Response(body=body, content_type=mvt.MEDIA_TYPE, headers=headers)
 
 
+def _has(request: web.Request, headers: dict[str, str], mark: str) -> bool:
+    """Whether the caller has what is known by this mark, which is told in the headers."""
+    headers["ETag"] = f'W/"{mark}"'
+    return headers["ETag"] in (each.strip() for each in request.headers.get("If-None-Match", "").split(","))
+
+
 # Geofences -----------------------------------------------------------------------------------------------------------
 
 
-async def _geofences(request: web.Request, tile: Tile) -> bytes:
-    """As they are in force."""
+def _near(request: web.Request, tile: Tile) -> Near:
+    """Those in force."""
     index = request.app[WRITER].index
     owner, boxes = index.meeting([tile.box(BUFFER)])
     numbers, begin = np.unique(owner, return_index=True)
-    fences = [index.fences[number] for number in numbers.tolist()]
-    return await asyncio.to_thread(_outlined, tile, fences, boxes, begin) if fences else b""
-
-
-def _outlined(tile: Tile, fences: Sequence[Geofence], boxes: Floats, begin: Ints) -> bytes:
-    """Args: begin: where in `boxes` those of each geofence begin."""
-    size = boxes[:, 2:] - boxes[:, :2]
-    small = np.logical_and.reduceat((size < 2 * np.array(tile.half_pixel_deg)).all(axis=1), begin)
-    if np.count_nonzero(~small) > MAX_GEOFENCES:
-        raise TooLarge(
-            f"{np.count_nonzero(~small):,} geofences would have to be outlined in this tile, over {MAX_GEOFENCES:,}:"
-            " ask for a higher zoom."
-        )
-    layer, names = mvt.Layer("geofences", EXTENT), mvt.Layer("geofence_names", EXTENT)
-    many = np.count_nonzero(small) > MAX_GEOFENCES
-    if many:  # each pixel in which one lies is told once
-        squares = specks(tile, boxes[np.repeat(small, np.diff(begin, append=len(boxes)))])
-        layer.add(mvt.POLYGON, list(np.unique(squares // PIXEL * PIXEL, axis=0)), {"geofences": int(small.sum())})
-    wide = np.maximum.reduceat(size.max(axis=1), begin) >= NAMED_FROM_PX * 2 * tile.half_pixel_deg[0]
-    for nth, (first, last) in enumerate(pairwise([*begin.tolist(), len(boxes)])):
-        if many and small[nth]:
-            continue
-        fence = fences[nth]
-        rings = list(specks(tile, boxes[first:last])) if small[nth] else outlines(tile, fence.shape)
-        if rings:
-            layer.add(mvt.POLYGON, rings, _about(fence))
-            if wide[nth] and fence.name:
-                _add_name(names, tile, fence)
-    return layer.encode() + names.encode()
-
-
-def _about(fence: Geofence) -> dict[str, mvt.Value]:
-    return {"id": ids.public_id(ids.GEOFENCE, fence.id), "name": fence.name, "version": fence.version}
-
-
-def _add_name(names: mvt.Layer, tile: Tile, fence: Geofence) -> None:
-    """At its summit, if that is in this tile."""
-    x, y = (float(at[0]) for at in tile.places(*np.array([summit(fence.shape)]).T))
-    if 0 <= x < EXTENT and 0 <= y < EXTENT:
-        names.add(mvt.POINT, [np.array([[x, y]]).astype(np.int64)], _about(fence))
+    return Near([index.fences[number] for number in numbers.tolist()], boxes, begin)
 
 
 # History -------------------------------------------------------------------------------------------------------------
