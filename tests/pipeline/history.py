@@ -199,7 +199,7 @@ class History:
         elif isinstance(step, Version):
             await self.change(slowly(step))
         elif isinstance(step, Deleted):
-            if self.writer.late:
+            if self.reviser.waiting:
                 self.unsettled.add(step.fence)
             self.deleted[step.fence] = self.writer.batch + 1
             await delete(self.writer, self.numbers[step.fence])
