@@ -12,39 +12,45 @@ FROM (
     FROM sealed s
     WHERE s.asset = $1 AND s.t0 <= $3 AND s.t1 >= $2 AND s.t0 > $2::timestamptz - interval '24 hours'
     UNION ALL
-    SELECT date_trunc('day', u.time, 'UTC'), 1
-    FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time) AS u (asset, time)
-    WHERE j.bucket = ($1::int & 15)::smallint AND j.t1 >= $2 AND j.t0 <= $3 AND u.asset = $1 AND u.time BETWEEN $2 AND $3
+    SELECT date_trunc('day', j.time[i], 'UTC'), 1
+    FROM journal j CROSS JOIN LATERAL unnest(array_positions(j.asset, $1::int)) AS i
+    WHERE j.bucket = ($1::int & 15)::smallint AND j.t1 >= $2 AND j.t0 <= $3 AND $1::int = ANY (j.asset) AND j.time[i] BETWEEN $2 AND $3
 ) AS d
 GROUP BY d.day ORDER BY d.day
 
--- name: track_fixes
-SELECT device, fix_time, lon, lat, alt_m, speed_mps, course_deg, accuracy_m, flags, attributes
-FROM track($1, $2, $3)
-WHERE flags = 0 OR NOT $4
-ORDER BY fix_time, lon, lat, batch LIMIT $5
+-- name: track_parts
+SELECT * FROM track_parts($1, $2, $3, $4)
 
--- name: assets_at
--- Of the assets that are there today: what journal and pieces know of an instant, in stored integers; null where they know nothing.
-SELECT a.id AS asset, a.name, a.tags, l.device, l.time, l.lon, l.lat, l.alt, l.speed, l.course, l.accuracy, l.attributes
-FROM asset a LEFT JOIN loose_at($1) AS l ON l.asset = a.id
-WHERE a.deleted_at IS NULL
-ORDER BY a.id
+-- name: assets_today
+SELECT id, name, tags FROM asset WHERE deleted_at IS NULL ORDER BY id
+
+-- name: loose_columns_at
+-- What journal and pieces know of an instant: columns as the arrays' binary output; null where they know nothing.
+SELECT array_send(array_agg(asset)) AS asset, array_send(array_agg(time)) AS time, array_send(array_agg(device)) AS device,
+       array_send(array_agg(lon)) AS lon, array_send(array_agg(lat)) AS lat, array_send(array_agg(alt)) AS alt,
+       array_send(array_agg(speed)) AS speed, array_send(array_agg(course)) AS course, array_send(array_agg(accuracy)) AS accuracy,
+       CASE WHEN count(attributes) > 0 THEN array_send(array_agg(attributes)) END AS attributes
+FROM loose_at($1)
 
 -- name: sealed_rows_at
--- Of the i-th asset $1[i] the newest sealed row that begins, by its first trusted fix, at $3 at the latest, and ends at $2[i] or later.
--- Binary COPY.
-SELECT a.nth::int, s.t0, s.n, s.bits, s.attributes
-FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS a (asset, since, nth) CROSS JOIN LATERAL (
-    SELECT s.t0, s.n, s.bits, s.attributes FROM sealed s
+-- Of the i-th asset $1[i] the newest sealed row that begins, by its first trusted fix, at $3 at the latest, and ends at $2[i] (epoch ms) or
+-- later; doubtful: fixes of it are doubted.
+SELECT a.nth::int, s.t0, s.n, varbit_send(s.bits) AS bits, array_send(s.attributes) AS attributes,
+       EXISTS (SELECT FROM doubt d WHERE d.asset = a.asset AND d.time BETWEEN s.t0 AND least(s.t1, $3) OFFSET 0) AS doubtful
+FROM (
+    SELECT asset, 'epoch'::timestamptz + since * interval '1 ms' AS since, nth
+    FROM unnest($1::int[], $2::bigint[]) WITH ORDINALITY AS a (asset, since, nth)
+) AS a CROSS JOIN LATERAL (
+    SELECT s.t0, s.t1, s.n, s.bits, s.attributes FROM sealed s
     WHERE s.asset = a.asset AND s.t0 <= $3 AND s.trusted_t0 <= $3 AND s.t1 >= a.since AND s.t0 > a.since - interval '24 hours'
-    ORDER BY s.t0 DESC LIMIT 1
+    ORDER BY s.t0 DESC, s.t1 DESC LIMIT 1
 ) AS s
 
--- name: doubted_fixes
--- Which of some fixes, by asset and place, are doubted.
-SELECT f.nth::int FROM unnest($1::int[], $2::timestamptz[], $3::int[], $4::int[]) WITH ORDINALITY AS f (asset, time, lon, lat, nth)
-JOIN doubt d ON d.asset = f.asset AND d.time = f.time AND d.lon = f.lon AND d.lat = f.lat
+-- name: doubts_of_spans
+-- What neighbours say of fixes of assets $1[i] from $2[i] on, $3 at the latest.
+SELECT f.nth::int, d.time, d.lon, d.lat
+FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS f (asset, since, nth)
+JOIN doubt d ON d.asset = f.asset AND d.time BETWEEN f.since AND $3
 
 -- name: sealed_at
 SELECT * FROM sealed_at($1, $2, $3)

@@ -10,7 +10,7 @@ from tests.doors.conftest import Api
 from tests.doors.test_history import NOON, SPAN, asset_of, filed, fix, journal, track_csv
 from tests.integration.api import ms_of
 from tests.wire import parquet_file
-from tracker.store import export
+from tracker.store import history
 from tracker.store.sealer import seal
 
 GX = "{http://www.google.com/kml/ext/2.2}"
@@ -41,7 +41,7 @@ async def parquet(api: Api, asset: str, query: str = "") -> dict[str, list[objec
 async def test_parquet_says_what_the_csv_says(
     api: Api, connection: asyncpg.Connection, database: str, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "WINDOW_FIXES", window)
+    monkeypatch.setattr(history, "WINDOW_FIXES", window)
     asset = await asset_of(api)
     await stored(connection, database)
     for query in (SPAN, SPAN + "&quality=trusted"):
@@ -62,7 +62,7 @@ async def test_parquet_says_what_the_csv_says(
 async def test_kml_is_one_track_of_many_parts(
     api: Api, connection: asyncpg.Connection, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracker.store.history.FIXES_AT_ONCE", 100)
+    monkeypatch.setattr("tracker.doors.history.FIXES_AT_ONCE", 100)
     asset = await asset_of(api, "Bus <1>")
     await stored(connection, database)
     rows = await track_csv(api, asset, SPAN)

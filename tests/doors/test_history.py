@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.doors.conftest import Api
 from tracker.domain.fix import Flag
+from tracker.doors import history as door
 from tracker.doors.keys import HUB
 from tracker.errors import StoreUnavailable
 from tracker.store import history
@@ -123,9 +124,9 @@ async def test_both_ends_of_a_track_belong_to_it(api: Api, connection: asyncpg.C
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(window=st.integers(1, 40), limit=st.integers(2, 60), since=st.integers(-5, 400), span=st.integers(0, 500))
+@given(window=st.integers(1, 40), at_once=st.integers(1, 60), since=st.integers(-5, 400), span=st.integers(0, 500))
 async def test_windows_of_any_size_make_the_same_track(
-    api: Api, connection: asyncpg.Connection, window: int, limit: int, since: int, span: int
+    api: Api, connection: asyncpg.Connection, window: int, at_once: int, since: int, span: int
 ) -> None:
     if not await connection.fetchval("SELECT count(*) FROM device"):
         await asset_of(api)
@@ -136,7 +137,7 @@ async def test_windows_of_any_size_make_the_same_track(
     everything = await track_csv(api, "ast_1", f"&from={ms(43_000 + since)}&to={ms(43_000 + since + span)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "WINDOW_FIXES", window)
-        patch.setattr(history, "MAX_WINDOW_FIXES", limit)
+        patch.setattr(door, "FIXES_AT_ONCE", at_once)
         assert await track_csv(api, "ast_1", f"&from={ms(43_000 + since)}&to={ms(43_000 + since + span)}") == everything
     stored = await connection.fetchval(
         "SELECT count(*) FROM position WHERE fix_time BETWEEN $1 AND $2",
@@ -280,7 +281,7 @@ async def test_a_track_that_breaks_off_is_not_taken_for_the_whole(
 ) -> None:
     asset = await asset_of(api)
     await filed(connection, 1, [fix(s) for s in range(30)])
-    monkeypatch.setattr(history, "FIXES_AT_ONCE", 10)
+    monkeypatch.setattr(door, "FIXES_AT_ONCE", 10)
     whole = history.track
 
     async def broken(*args: Any, **options: Any) -> AsyncIterator[Any]:

@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns
 from tracker.domain.fix import Flag
 from tracker.errors import TooLarge
 from tracker.wire import track_export
+from tracker.wire.times import to_ms
 from tracker.wire.track_export import PART, CsvTrack, Encoder, GeoJsonTrack, GpxTrack, Subject
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -24,8 +27,30 @@ def row(number: int, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def columns(rows: list[dict[str, Any]]) -> Columns:
+    """The same as the encoders get it."""
+
+    def units(name: str, per_unit: float, unknown: int) -> Any:
+        return np.array([unknown if row[name] is None else round(row[name] * per_unit) for row in rows], np.int32)
+
+    kept = [None if row["attributes"] is None else json.dumps(row["attributes"]).encode() for row in rows]
+    return Columns(
+        asset=np.full(len(rows), 7, np.int32),
+        device=np.array([row["device"] for row in rows], np.int32),
+        time_ms=np.array([to_ms(row["fix_time"]) for row in rows], np.int64),
+        lon=units("lon", 1e7, 0),
+        lat=units("lat", 1e7, 0),
+        alt=units("alt_m", 10, UNKNOWN_INT32),
+        speed=units("speed_mps", 100, UNKNOWN_INT32),
+        course=units("course_deg", 10, UNKNOWN_INT16).astype(np.int16),
+        accuracy=units("accuracy_m", 10, UNKNOWN_INT32),
+        flags=np.array([row["flags"] for row in rows], np.int16),
+        attributes=kept if any(kept) else None,
+    )
+
+
 def document(encoder: Encoder, rows: list[dict[str, Any]], at_once: int = 1000) -> bytes:
-    parts = [encoder.fixes(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    parts = [encoder.fixes(columns(rows[start : start + at_once])) for start in range(0, len(rows), at_once)]
     return encoder.begin() + b"".join(parts) + b"".join(encoder.end())
 
 
@@ -63,9 +88,9 @@ def test_a_document_of_many_parts_is_one_document() -> None:
 def test_geojson_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(track_export, "MAX_GEOJSON_FIXES", 3)
     encoder = GeoJsonTrack(SUBJECT)
-    encoder.fixes([row(0), row(1)])
+    encoder.fixes(columns([row(0), row(1)]))
     with pytest.raises(TooLarge, match="csv, gpx, kml or parquet"):
-        encoder.fixes([row(2), row(3)])
+        encoder.fixes(columns([row(2), row(3)]))
 
 
 def test_every_format_names_the_flags_of_a_fix() -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -22,10 +23,20 @@ from tracker.doors.problems import answer, problem
 from tracker.doors.stream import stream
 from tracker.errors import InvalidField, RequestError
 from tracker.live.latest import Bounds
-from tracker.store import export, history, moment
+from tracker.store import history, moment
 from tracker.wire import ids
 from tracker.wire.times import parse_when, rfc3339, to_ms
-from tracker.wire.track_export import CsvTrack, Encoder, GeoJsonTrack, GpxTrack, KmlTrack, Subject
+from tracker.wire.track_export import (
+    MEASURES,
+    CsvTrack,
+    Encoder,
+    GeoJsonTrack,
+    GpxTrack,
+    KmlTrack,
+    Subject,
+    measured,
+    rfc3339_texts,
+)
 from tracker.wire.track_parquet import ParquetTrack
 
 DEFAULT_TRACK_MS: Final = 24 * 3600 * 1000
@@ -33,6 +44,8 @@ LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 MAX_ID_DIGITS: Final = 18
 MAX_TOLERANCE_M: Final = 1e6
 FEATURES_AT_ONCE: Final = 500
+FIXES_AT_ONCE: Final = 3_000  # encoding so many holds up nobody for long
+PART_BYTES: Final = 256 * 1024
 GEOJSON: Final = "application/geo+json"
 
 FORMATS: Final[Mapping[str, str]] = {
@@ -70,14 +83,14 @@ async def positions(request: web.Request) -> web.StreamResponse:
     bounds = _bounds(request.query.get("bbox"))
     at_ms = time_of(request, "at")
     if at_ms is None:
-        return await stream(request, GEOJSON, _collection(_now(request, bounds)))
+        return await stream(request, GEOJSON, _collection(map(_feature, _now(request, bounds))))
     box = (
         None
         if bounds is None
         else (bounds.west / DEGREE, bounds.south / DEGREE, bounds.east / DEGREE, bounds.north / DEGREE)
     )
-    rows = await moment.positions_at(request.app[DATABASE], at_ms, box)
-    return await stream(request, GEOJSON, _collection(map(_state, rows)))
+    then = await moment.positions_at(request.app[DATABASE], at_ms, box)
+    return await stream(request, GEOJSON, _collection(_then(then)))
 
 
 @require(Role.VIEWER)
@@ -107,29 +120,45 @@ def _now(request: web.Request, bounds: Bounds | None) -> Iterable[dict[str, Any]
     return (latest.state(number) for number in shown.tolist() if latest.known(number))
 
 
-def _state(row: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = {} if row["attributes"] is None else {"attributes": row["attributes"]}
-    return {
-        "id": ids.public_id(ids.ASSET, row["asset"]),
-        "name": row["name"],
-        "tags": sorted(row["tags"]),
-        "device": ids.public_id(ids.DEVICE, row["device"]),
-        "fix_time": rfc3339(row["fix_time"]),
-        **{name: row[name] for name in ("lon", "lat", "alt_m", "speed_mps", "course_deg", "accuracy_m")},
-        **attributes,
-    }
+def _then(then: moment.Moment) -> Iterator[dict[str, Any]]:
+    """The features of a moment, as those of now are."""
+    for first in range(0, len(then.fixes), FEATURES_AT_ONCE):
+        fixes = then.fixes.take(slice(first, first + FEATURES_AT_ONCE))
+        columns = [fixes.asset.tolist(), fixes.device.tolist(), rfc3339_texts(fixes.time_ms)]
+        columns += [(places / DEGREE).tolist() for places in (fixes.lon, fixes.lat)]
+        columns += [measured(name, fixes) for name in MEASURES]
+        extras = fixes.attributes or [None] * len(fixes)
+        for number, device, when, lon, lat, alt_m, speed_mps, course_deg, accuracy_m, extra in zip(
+            *columns, extras, strict=True
+        ):
+            asset, (name, tags) = ids.public_id(ids.ASSET, number), then.names[number]
+            state = {
+                "id": asset,
+                "name": name,
+                "tags": sorted(tags),
+                "device": ids.public_id(ids.DEVICE, device),
+                "fix_time": when,
+                "alt_m": alt_m,
+                "speed_mps": speed_mps,
+                "course_deg": course_deg,
+                "accuracy_m": accuracy_m,
+            }
+            if extra is not None:
+                state["attributes"] = msgspec.Raw(extra)
+            yield {
+                "type": "Feature",
+                "id": asset,
+                "geometry": {"type": "Point", "coordinates": (lon, lat)},
+                "properties": state,
+            }
 
 
-async def _collection(states: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
-    yield b'{"type":"FeatureCollection","features":['
-    lead = b""
-    waiting: list[bytes] = []
-    for state in states:
-        waiting.append(msgspec.json.encode(_feature(state)))
-        if len(waiting) == FEATURES_AT_ONCE:
-            yield lead + b",".join(waiting)
-            waiting, lead = [], b","
-    yield (lead + b",".join(waiting) if waiting else b"") + b"]}"
+async def _collection(features: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    lead, rest = b'{"type":"FeatureCollection","features":[', iter(features)
+    while some := list(islice(rest, FEATURES_AT_ONCE)):
+        yield lead + msgspec.json.encode(some)[1:-1]
+        lead = b","
+    yield (b"" if lead == b"," else lead) + b"]}"
 
 
 def _feature(state: dict[str, Any]) -> dict[str, Any]:
@@ -158,32 +187,49 @@ async def track(request: web.Request) -> web.StreamResponse:
     asset = await request.app[FLEET_STORE].asset(path_id(request, ids.ASSET))
     subject = Subject(asset["id"], asset["name"])
     headers = {"Content-Disposition": f'inline; filename="{subject.id}.{wanted}"'}
-    if wanted == ParquetTrack.extension:
-        columns = export.columns(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
-        return await stream(request, FORMATS[wanted], _file(columns), headers)
-    encoder: Encoder
-    if wanted == CsvTrack.extension:
-        encoder = CsvTrack()
-    elif wanted == GpxTrack.extension:
-        encoder = GpxTrack(subject)
-    elif wanted == KmlTrack.extension:
-        encoder = KmlTrack(subject)
-    else:
-        encoder = GeoJsonTrack(subject, tolerance_m)
     fixes = history.track(request.app[DATABASE], subject.asset, from_ms, to_ms_, trusted=trusted)
+    if wanted == ParquetTrack.extension:
+        return await stream(request, FORMATS[wanted], _file(fixes), headers)
+    encoder = _encoder(wanted, subject, tolerance_m)
     return await stream(request, FORMATS[wanted], _document(encoder, fixes), headers)
 
 
-async def _document(encoder: Encoder, fixes: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    head = encoder.begin()
-    async for rows in fixes:
-        yield head + encoder.fixes(rows)
-        head = b""
+def _encoder(wanted: str, subject: Subject, tolerance_m: float) -> Encoder:
+    if wanted == CsvTrack.extension:
+        return CsvTrack()
+    if wanted == GpxTrack.extension:
+        return GpxTrack(subject)
+    if wanted == KmlTrack.extension:
+        return KmlTrack(subject)
+    return GeoJsonTrack(subject, tolerance_m)
+
+
+async def _document(encoder: Encoder, fixes: AsyncIterator[Columns]) -> AsyncIterator[bytes]:
+    head, count = encoder.begin(), 0
+    async for window in fixes:
+        count += len(window)
+        for first in range(0, len(window), FIXES_AT_ONCE):
+            yield head + encoder.fixes(window.take(slice(first, first + FIXES_AT_ONCE)))
+            head = b""
+    if count <= FIXES_AT_ONCE:
+        yield head + b"".join(encoder.end())
+        return
     yield head
     parts = iter(encoder.end())
     # In a thread: what a whole track takes to simplify and encode must not hold up the fleet.
-    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+    while part := await asyncio.to_thread(_some, parts):
         yield part
+
+
+def _some(parts: Iterator[bytes]) -> bytes:
+    """The next parts together; a way to the thread and back for each would cost more than most of them."""
+    found, size = list[bytes](), 0
+    for part in parts:
+        found.append(part)
+        size += len(part)
+        if size >= PART_BYTES:
+            break
+    return b"".join(found)
 
 
 async def _file(columns: AsyncIterator[Columns]) -> AsyncIterator[bytes]:

@@ -1,59 +1,69 @@
 """Where an asset was, read in windows: no connection and no snapshot is held while a slow caller takes its time.
 
-A fix never changes its time, so that windows of time see each exactly once, whatever is filed meanwhile.
+A fix never changes its time, so that windows of time see each exactly once, whatever is filed or sealed meanwhile. Each
+window is one statement: journal, pieces, sealed days and doubts of one moment, as columns.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
-from tracker.store.database import Database
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.domain.batch import Columns
+from tracker.store import fixes
+from tracker.store.database import Database, Record
+from tracker.store.rows import NUMBERS, Fixes
 from tracker.wire.times import to_datetime, to_ms
 
-# A window reads every piece that it touches whole, so it should not be much smaller than a piece can be.
-WINDOW_FIXES: Final = 20_000
-MAX_WINDOW_FIXES: Final = 50_000
-FIXES_AT_ONCE: Final = 2_000  # encoding so many holds up nobody for long
-DAY_MS: Final = 86_400_000
+WINDOW_FIXES: Final = 50_000
+FIXES_HERE: Final = 5_000  # unpacking more is done in a thread: it would hold up everybody
+_ORDER: Final = ("batch", "lat", "lon", "time")  # the last one counts most
+_KINDS: Final[dict[str, Any]] = {"course": np.int16, "flags": np.int16, "time": np.int64}
 
 Row = Mapping[str, Any]
 
 
-async def track(
-    database: Database, asset: int, from_ms: int, to_ms_: int, *, trusted: bool
-) -> AsyncIterator[Sequence[Row]]:
-    """The fixes of an asset between two instants, both inclusive, in event order, a few thousand at a time."""
-    days: list[Row] = await database.rows("track_days", asset, to_datetime(from_ms), to_datetime(to_ms_))
-    for day in days:
-        windows = max(1, -(-day["fixes"] // WINDOW_FIXES))
-        day_ms = to_ms(day["day"])
-        for index in range(windows):
-            start = max(from_ms, day_ms + DAY_MS * index // windows)
-            end = min(to_ms_, day_ms + DAY_MS * (index + 1) // windows - 1)
-            if start <= end:
-                async for rows in _window(database, asset, to_datetime(start), to_datetime(end), trusted=trusted):
-                    for first in range(0, len(rows), FIXES_AT_ONCE):
-                        yield rows[first : first + FIXES_AT_ONCE]
-
-
-async def _window(
-    database: Database, asset: int, start: datetime, end: datetime, *, trusted: bool
-) -> AsyncIterator[Sequence[Row]]:
-    limit = MAX_WINDOW_FIXES
-    while start <= end:
-        rows: list[Row] = await database.rows("track_fixes", asset, start, end, trusted, limit)
-        if len(rows) < limit:
-            if rows:
-                yield rows
-            return
-        # Cut short: the last instant may have more fixes than came, so it is left for the next turn.
-        last: datetime = rows[-1]["fix_time"]
-        whole = [row for row in rows if row["fix_time"] < last]
-        if whole:
-            yield whole
-            start = last
+async def track(database: Database, asset: int, from_ms: int, to_ms_: int, *, trusted: bool) -> AsyncIterator[Columns]:
+    """The fixes of an asset between two instants, both inclusive, in event order: windows that have some. Flags are
+    those of the fix and of its neighbours together.
+    """
+    start_ms = from_ms
+    while start_ms <= to_ms_:
+        parts: list[Record] = await database.rows(
+            "track_parts", asset, to_datetime(start_ms), to_datetime(to_ms_), WINDOW_FIXES
+        )
+        end_ms = to_ms(parts[0]["until"]) if parts else to_ms_
+        span = start_ms, end_ms
+        if sum(part["n"] for part in parts) <= FIXES_HERE:
+            window = _columns(asset, parts, span, trusted=trusted)
         else:
-            limit *= 4
+            window = await asyncio.to_thread(_columns, asset, parts, span, trusted=trusted)
+        if len(window):
+            yield window
+        start_ms = end_ms + 1
+
+
+def _columns(asset: int, parts: Sequence[Record], span: tuple[int, int], *, trusted: bool) -> Columns:
+    stored = Fixes.of_parts(parts)
+    found = {name: stored.column(name) for name in NUMBERS}
+    doubts = {name: found[name][stored.owner == 1] for name in ("time", "lon", "lat", "flags")}
+    rows = np.flatnonzero((stored.owner == 0) & (found["time"] >= span[0]) & (found["time"] <= span[1]))
+    time = found["time"][rows]
+    if not (time[1:] > time[:-1]).all():
+        rows = rows[np.lexsort([found[name][rows] for name in _ORDER])]
+    kept: dict[str, NDArray[Any]] = {name: found[name][rows].astype(_KINDS.get(name, np.int32)) for name in NUMBERS}
+    kept["flags"] |= fixes.doubts_of(doubts, kept["time"], kept["lon"], kept["lat"])
+    del kept["batch"]
+    attributes = stored.attributes()
+    columns = Columns(
+        asset=np.full(len(rows), asset, np.int32),
+        time_ms=kept.pop("time"),
+        attributes=None if attributes is None else [attributes[row] for row in rows.tolist()],
+        **kept,
+    )
+    return columns.take(columns.flags == 0) if trusted else columns
 
 
 async def visits(

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.store.copy import HEADER, PG_EPOCH_MS
-from tracker.store.database import Connection, translated
+from tracker.store.database import Connection, Record, translated
 from tracker.store.packing import Int64s, Reader
 from tracker.store.sql import sql
+from tracker.wire.times import to_ms
 
 _ARRAY_HEAD_BYTES: Final = 20  # dimensions, whether there are nulls, type, length, lower bound
 _COUNT: Final = struct.Struct(">h")
@@ -103,7 +104,16 @@ class Fixes:
     """Fixes of some rows, in no order: those of sealed rows first. Columns are made when they are asked for."""
 
     def __init__(self, data: bytes, *, attributes: bool = False) -> None:
-        stored = list(rows(data, (*STORED, jsons) if attributes else STORED))
+        self._hold(list(rows(data, (*STORED, jsons) if attributes else STORED)), attributes=attributes)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Record]) -> "Fixes":
+        """From the rows of the SQL function `track_parts`, with attributes."""
+        fixes = cls.__new__(cls)
+        fixes._hold([_part(part) for part in parts], attributes=True)  # noqa: SLF001 - its own
+        return fixes
+
+    def _hold(self, stored: Sequence[Sequence[Any]], *, attributes: bool) -> None:
         sealed = [row for row in stored if row[3] is not None]
         self._sealed_attributes = [row[-1] for row in sealed] if attributes else []
         self._loose = [row for row in stored if row[3] is None]
@@ -144,3 +154,11 @@ class Fixes:
         for row in self._loose:
             found += row[-1] or [None] * len(row[4])
         return found if any(each is not None for each in found) else None
+
+
+def _part(part: Record) -> list[Any]:
+    """A row of `track_parts` as one of COPY."""
+    t0_us = (to_ms(part["t0"]) - PG_EPOCH_MS) * 1000
+    fields = [("bits", bits), *_ARRAYS.items(), ("attributes", jsons)]
+    values = [None if (data := part[name]) is None else read(data, 0, len(data)) for name, read in fields]
+    return [part["owner"], t0_us, part["n"], *values]

@@ -1,4 +1,4 @@
-"""A track as CSV, GPX 1.1, KML 2.2 or GeoJSON, made part by part: rows of fixes in, bytes out, no I/O.
+"""A track as CSV, GPX 1.1, KML 2.2 or GeoJSON, made part by part: columns of fixes in, bytes out, no I/O.
 
 CSV, GPX and KML hold nothing. GeoJSON gathers the track first, because its arrays stand one after another: it has a
 limit.
@@ -7,27 +7,34 @@ limit.
 import csv
 import io
 import re
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from math import isnan, nan
 from typing import Any, Final, Protocol
 from xml.sax.saxutils import escape
 
 import msgspec
 import numpy as np
 
+from tracker.domain.batch import DEGREE, NUMBERS, UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fix import flag_names
 from tracker.domain.simplify import simplified
 from tracker.errors import TooLarge
 from tracker.wire import ids
-from tracker.wire.times import rfc3339, to_ms
+from tracker.wire.times import rfc3339
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any]  # one fix: fix_time in epoch ms, SI values, None where not known; attributes decoded
 
 MAX_GEOJSON_FIXES: Final = 500_000
-MEASURES: Final = ("alt_m", "speed_mps", "course_deg", "accuracy_m")
+# By the name outside: the column, how much of it is one unit, and what stands for "not known".
+_MEASURES: Final = {
+    "alt_m": ("alt", 10, UNKNOWN_INT32),
+    "speed_mps": ("speed", 100, UNKNOWN_INT32),
+    "course_deg": ("course", 10, UNKNOWN_INT16),
+    "accuracy_m": ("accuracy", 10, UNKNOWN_INT32),
+}
+MEASURES: Final = tuple(_MEASURES)
 PART: Final = 2_000
 
 _CSV_COLUMNS: Final = ("fix_time", "lon", "lat", *MEASURES, "flags", "device", "attributes")
@@ -52,9 +59,33 @@ class Encoder(Protocol):
 
     def begin(self) -> bytes: ...
 
-    def fixes(self, rows: Sequence[Row]) -> bytes: ...
+    def fixes(self, fixes: Columns) -> bytes: ...
 
     def end(self) -> Iterable[bytes]: ...
+
+
+def _rows(fixes: Columns) -> list[Row]:
+    attributes = fixes.attributes or [None] * len(fixes)
+    columns = {
+        "fix_time": fixes.time_ms.tolist(),
+        "lon": (fixes.lon / DEGREE).tolist(),
+        "lat": (fixes.lat / DEGREE).tolist(),
+        **{name: measured(name, fixes) for name in MEASURES},
+        "flags": fixes.flags.tolist(),
+        "device": fixes.device.tolist(),
+        "attributes": [None if each is None else msgspec.json.decode(each) for each in attributes],
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def measured(name: str, fixes: Columns) -> list[float | None]:
+    """One of MEASURES in SI units; None where it is not known."""
+    column, per_unit, unknown = _MEASURES[name]
+    values: Ints = getattr(fixes, column)
+    known: list[float | None] = (values / per_unit).tolist()
+    for place in np.flatnonzero(values == unknown).tolist():
+        known[place] = None
+    return known
 
 
 class CsvTrack:
@@ -66,10 +97,10 @@ class CsvTrack:
     def begin(self) -> bytes:
         return (",".join(_CSV_COLUMNS) + "\n").encode()
 
-    def fixes(self, rows: Sequence[Row]) -> bytes:
+    def fixes(self, fixes: Columns) -> bytes:
         out = io.StringIO()
         lines = csv.writer(out, lineterminator="\n")
-        for row in rows:
+        for row in _rows(fixes):
             lines.writerow((
                 rfc3339(row["fix_time"]), row["lon"], row["lat"], *(row[name] for name in MEASURES),
                 " ".join(flag_names(row["flags"])), ids.public_id(ids.DEVICE, row["device"]),
@@ -103,8 +134,8 @@ class GpxTrack:
             f"<trk><name>{name}</name><trkseg>\n"
         ).encode()
 
-    def fixes(self, rows: Sequence[Row]) -> bytes:
-        return "".join(map(_trkpt, rows)).encode()
+    def fixes(self, fixes: Columns) -> bytes:
+        return "".join(map(_trkpt, _rows(fixes))).encode()
 
     def end(self) -> Iterable[bytes]:
         return (b"</trkseg></trk>\n</gpx>\n",)
@@ -147,7 +178,8 @@ class KmlTrack:
             f"<Placemark><name>{name}</name><gx:MultiTrack><gx:interpolate>1</gx:interpolate>\n"
         ).encode()
 
-    def fixes(self, rows: Sequence[Row]) -> bytes:
+    def fixes(self, fixes: Columns) -> bytes:
+        rows = _rows(fixes)
         when = "".join(f"<when>{rfc3339(row['fix_time'])}</when>\n" for row in rows)
         where = "".join(
             f"<gx:coord>{row['lon']:.7f} {row['lat']:.7f} {row['alt_m'] or 0:.1f}</gx:coord>\n" for row in rows
@@ -162,7 +194,7 @@ class KmlTrack:
         return (b"</gx:MultiTrack></Placemark></Document></kml>\n",)
 
 
-def _values(name: str, rows: Sequence[Row]) -> str:
+def _values(name: str, rows: Iterable[Row]) -> str:
     if name == "flags":
         values = (" ".join(flag_names(row["flags"])) for row in rows)
     else:
@@ -182,77 +214,82 @@ class GeoJsonTrack:
     def __init__(self, subject: Subject, tolerance_m: float = 0.0) -> None:
         self._subject = subject
         self._tolerance_m = tolerance_m
-        self._time = array("q")
-        self._device = array("q")
-        self._flags = array("h")
-        self._lon, self._lat = array("d"), array("d")
-        self._measures = {name: array("d") for name in MEASURES}
+        self._gathered: list[Columns] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def begin(self) -> bytes:
         return b""
 
-    def fixes(self, rows: Sequence[Row]) -> bytes:
+    def fixes(self, fixes: Columns) -> bytes:
         """Gathers them.
 
         Raises:
             TooLarge: the track has more fixes than GeoJSON is good for.
         """
-        if len(self._time) + len(rows) > MAX_GEOJSON_FIXES:
+        if self._count + len(fixes) > MAX_GEOJSON_FIXES:
             raise TooLarge(
                 f"The track has more than {MAX_GEOJSON_FIXES} fixes: ask for a shorter time, or for csv, gpx, kml or"
                 " parquet."
             )
-        self._time.extend(to_ms(row["fix_time"]) for row in rows)
-        self._device.extend(row["device"] for row in rows)
-        self._flags.extend(row["flags"] for row in rows)
-        self._lon.extend(row["lon"] for row in rows)
-        self._lat.extend(row["lat"] for row in rows)
-        for name, values in self._measures.items():
-            values.extend(nan if row[name] is None else row[name] for row in rows)
+        self._gathered.append(replace(fixes, attributes=None))
+        self._count += len(fixes)
         return b""
 
     def end(self) -> Iterator[bytes]:
         yield b'{"type":"FeatureCollection","features":['
-        for index, stretch in enumerate(self._stretches()):
-            yield b"," if index else b""
-            yield from self._feature(stretch)
+        if self._count:
+            for index, stretch in enumerate(self._stretches()):
+                yield b"," if index else b""
+                yield from self._feature(stretch)
         yield b"]}"
 
-    def _stretches(self) -> Iterator[list[int]]:
-        lon, lat = np.array(self._lon), np.array(self._lat)
+    def _stretches(self) -> Iterator[Columns]:
+        """What is left of each stretch between crossings of the antimeridian."""
+        whole = _joined(self._gathered)
+        lon, lat = whole.lon / DEGREE, whole.lat / DEGREE
         crossings = (np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1).tolist()
-        for start, end in pairwise([0, *crossings, len(lon)]):
-            if start < end:
-                yield (start + simplified(lon[start:end], lat[start:end], self._tolerance_m)).tolist()
+        for start, end in pairwise([0, *crossings, len(whole)]):
+            yield whole.take(start + simplified(lon[start:end], lat[start:end], self._tolerance_m))
 
-    def _feature(self, stretch: list[int]) -> Iterator[bytes]:
-        yield (
-            b'{"type":"Feature","geometry":{"type":"Point","coordinates":'
-            if len(stretch) == 1
-            else (b'{"type":"Feature","geometry":{"type":"LineString","coordinates":[')
-        )
-        yield from _parts(f"[{self._lon[i]!r},{self._lat[i]!r}]" for i in stretch)
+    def _feature(self, stretch: Columns) -> Iterator[bytes]:
+        kind, begin, end = (b"Point", b"", b"") if len(stretch) == 1 else (b"LineString", b"[", b"]")
+        yield b'{"type":"Feature","geometry":{"type":"%b","coordinates":%b' % (kind, begin)
+        yield from _parts(stretch, lambda part: np.column_stack((part.lon / DEGREE, part.lat / DEGREE)).tolist())
         asset = msgspec.json.encode({"id": self._subject.id, "name": self._subject.name})
-        yield (b"" if len(stretch) == 1 else b"]") + b'},"properties":{"asset":' + asset + b',"times":['
-        yield from _parts(f'"{rfc3339(self._time[i])}"' for i in stretch)
-        for name, values in self._measures.items():
+        yield end + b'},"properties":{"asset":' + asset + b',"times":['
+        yield from _parts(stretch, lambda part: rfc3339_texts(part.time_ms))
+        for name in MEASURES:
             yield f'],"{name}":['.encode()
-            yield from _parts("null" if isnan(values[i]) else repr(values[i]) for i in stretch)
+            yield from _parts(stretch, partial(measured, name))
         yield b'],"flags":['
-        yield from _parts(msgspec.json.encode(flag_names(self._flags[i])).decode() for i in stretch)
+        yield from _parts(stretch, lambda part: _named(part.flags, flag_names))
         yield b'],"devices":['
-        yield from _parts(f'"{ids.public_id(ids.DEVICE, self._device[i])}"' for i in stretch)
+        yield from _parts(stretch, lambda part: _named(part.device, partial(ids.public_id, ids.DEVICE)))
         yield b"]}}"
 
 
-def _parts(values: Iterator[str]) -> Iterator[bytes]:
-    """Joined by commas, a bounded number at a time."""
-    buffer: list[str] = []
-    lead = ""
-    for value in values:
-        buffer.append(value)
-        if len(buffer) == PART:
-            yield (lead + ",".join(buffer)).encode()
-            buffer, lead = [], ","
-    if buffer:
-        yield (lead + ",".join(buffer)).encode()
+def _joined(parts: Sequence[Columns]) -> Columns:
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in NUMBERS}
+    return Columns(**columns, attributes=None)
+
+
+def rfc3339_texts(time_ms: Ints) -> list[str]:
+    texts: list[str] = np.datetime_as_string(time_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
+    return texts
+
+
+def _named(values: Ints, name: Callable[[int], Any]) -> list[Any]:
+    """What each is called; there are few that differ."""
+    different, which = np.unique(values, return_inverse=True)
+    names = [name(number) for number in different.tolist()]
+    return [names[each] for each in which.tolist()]
+
+
+def _parts(fixes: Columns, values: Callable[[Columns], list[Any]]) -> Iterator[bytes]:
+    """The items of a JSON array, a bounded number at a time."""
+    for start in range(0, len(fixes), PART):
+        part = fixes if len(fixes) <= PART else fixes.take(slice(start, start + PART))
+        yield (b"," if start else b"") + msgspec.json.encode(values(part))[1:-1]
