@@ -108,6 +108,11 @@ def test_a_visit_of_before_the_stretch_goes_on_and_ends_anew() -> None:
     assert after([over, known], [turn(EXIT, 15, 3)], {2}, 10) == ([7], [visit(7, (10, 1), (15, 3))])
 
 
+def test_of_visits_that_began_in_one_millisecond_the_one_that_lasted_is_under_way() -> None:
+    known, touched = visit(7, (10, 1), (20, 2)), visit(9, (10, 3), (10, 4))
+    assert after([known, touched], [turn(EXIT, 12, 5, replaces=2)], {2}, 10) == ([7], [visit(7, (10, 1), (12, 5))])
+
+
 def test_who_was_outside_when_the_stretch_began_has_no_visit_under_way() -> None:
     over = visit(6, (1, 8), (5, 9))
     assert after([over], [turn(ENTER, 10, 3)], set(), None) == ([], [visit(None, (10, 3))])

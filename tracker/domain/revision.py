@@ -3,6 +3,7 @@
 Pure. Transitions are compared geofence by geofence, in the order of the asset's fixes.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -235,8 +236,9 @@ def visits(
         entered_ms: of the visit under way at its beginning, if there is one.
         at_end: whether nothing was judged after the stretch; else whoever is inside then leaves as it was told.
     """
-    known_before = (v for v in reversed(before) if v.enter_event not in replaced and v.enter_ms == entered_ms)
-    under_way = next(known_before, None)
+    known_before = [v for v in before if v.enter_event not in replaced and v.enter_ms == entered_ms]
+    # Of several that began in one millisecond it is the last, which lasted longest.
+    under_way = max(known_before, key=lambda v: math.inf if v.exit_ms is None else v.exit_ms, default=None)
     mine = [v for v in before if v.enter_event in replaced or v is under_way]
     spanning = None if at_end else next((v for v in mine if v.exit_event not in replaced), None)
     left = (None, None) if spanning is None else (spanning.exit_ms, spanning.exit_event)
