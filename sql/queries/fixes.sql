@@ -29,8 +29,20 @@ FROM doubt d WHERE d.asset = $1::int AND d.time BETWEEN $2::timestamptz AND $3::
 HAVING count(*) > 0
 
 -- name: fixes_until
--- A time by which about $4 filed fixes of an asset from $2 on have passed, $3 at the latest.
-SELECT fixes_until($1, $2, $3, $4)
+-- A time by which about $4 fixes of an asset from $2 on have passed, $3 at the latest.
+SELECT coalesce(min(greatest(p.t0 - interval '1 ms', $2)), $3) AS until
+FROM (
+    SELECT t0, sum(n) OVER (ORDER BY t0) - n AS before
+    FROM (
+        (SELECT t0, n FROM piece WHERE asset = $1 AND t0 > $2::timestamptz - interval '24 hours' AND t0 <= $3 AND t1 >= $2
+         ORDER BY t0 LIMIT 5001)
+        UNION ALL
+        (SELECT t0, n FROM sealed WHERE asset = $1 AND t0 > $2::timestamptz - interval '24 hours' AND t0 <= $3 AND t1 >= $2
+         ORDER BY t0 LIMIT 5001)
+        ORDER BY t0 LIMIT 5001
+    ) AS p
+) AS p
+WHERE p.before >= $4 AND p.t0 > $2
 
 -- name: any_after
 -- Whether a fix of an asset that sorts after ($2 … $9) was stored before batch $10.

@@ -10,7 +10,7 @@ from tests.store.test_filer import TODAY_MS, Commit
 from tests.store.test_reading import place
 from tests.store.test_sealing import TOMORROW, SealedStore, rows_of
 from tracker.domain.batch import Columns
-from tracker.store import fixes, history, moment, why
+from tracker.store import history, moment, why
 from tracker.store.sealer import seal
 from tracker.wire.times import to_datetime
 
@@ -114,8 +114,6 @@ def seen(part: Columns, row: int) -> tuple[int, int, int]:
 async def test_a_window_ends_where_the_journal_alone_has_as_much_as_it_may(store: SealedStore) -> None:
     await store.commit(of(1, [(BEGIN_MS + DAY_MS + n * 1000, n) for n in range(500)]))
     last_ms = BEGIN_MS + 2 * DAY_MS
-    until_ms = await fixes.until(store.connection, 1, BEGIN_MS + DAY_MS, last_ms, 100)
-    assert until_ms == BEGIN_MS + DAY_MS + 100_000 - 1
     sizes = [len(part) async for part in windows(store, BEGIN_MS + DAY_MS, last_ms)]
     assert sizes == [100] * 5
 
