@@ -82,6 +82,11 @@ INSERT INTO late (asset, batch, first_time, last_time) VALUES ($1, $2, $3, $4)
 ON CONFLICT (asset, batch) DO UPDATE
 SET first_time = least(late.first_time, excluded.first_time), last_time = greatest(late.last_time, excluded.last_time)
 
+-- name: widen_late
+-- What is late lies open up to where it is judged so far: the states that are kept on the way agree with whoever judges it again,
+-- and say nothing of what follows.
+UPDATE late SET last_time = greatest(last_time, $3) WHERE asset = $1 AND batch <= $2
+
 -- name: forget_late
 DELETE FROM late WHERE asset = $1
 

@@ -188,6 +188,17 @@ STORIES: dict[str, list[Step]] = {
         batch(at(2, -1)),
         Race(batch(at(20, 1), at(30, -1))),
     ],
+    "the server ends when a part is told": [
+        fence(),
+        batch(
+            *(at(30, 1, -1, flags=POOR) for _ in range(3)),
+            *(at(time_s, 1, -1) for time_s in (40, 50, 60, 70)),
+        ),
+        Race(batch(at(0, 1), at(10, 1), at(20, 1))),
+        Moved(),
+        TagsChange(1, 0, BUS),
+        "restart",
+    ],
     "a late fix that lies open at the end": [fence(), IN_AND_OUT, batch(at(5, 1)), "restart", batch(at(2, 1))],
 }
 

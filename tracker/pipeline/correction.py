@@ -21,6 +21,7 @@ from tracker.store.database import Connection, translated
 from tracker.store.journal import BUCKETS
 from tracker.store.sql import sql
 from tracker.store.states import standing_of
+from tracker.wire.times import to_datetime
 
 TURNED: Final = (FENCE_CHANGED, ASSET_CHANGED)
 ASSET: Final = 0  # stands for the geofence of a change of an asset's tags
@@ -223,6 +224,8 @@ async def _write(connection: Connection, correction: _Correction, number: int) -
         "seen": None if trusted is None else trusted.seen,
     }
     await connection.execute(sql("record_revision"), stretch.asset, document)
+    if not stretch.complete:
+        await connection.execute(sql("widen_late"), stretch.asset, stretch.batch, to_datetime(stretch.until_ms))
     return last
 
 

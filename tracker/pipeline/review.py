@@ -84,7 +84,7 @@ class _Review:
                 await connection.execute(sql("forget_late"), asset)  # it was deleted, and its visits are final
                 return None
             stretch = await self._begin(connection, asset, late)
-        await self._go_on(stretch, late)
+        await self._go_on(stretch)
         while stretch.at_end and asset in self._writer.fleet.assets:
             async with self._read() as connection:
                 if await catch_up(connection, self._writer, stretch, self._writer.committed) <= NEAR_BATCHES:
@@ -102,23 +102,23 @@ class _Review:
         turnings = await revision.turnings(connection, asset, OLDEST_MS)
         placed = {(each.geofence, each.batch) for each in turnings}
         waiting = [each for each in turnings if each.batch <= batch and _is_after(each, begin, changes)]
-        return Stretch(asset, batch, fold, begin, changes, waiting, placed, caught=batch)
+        return Stretch(asset, batch, late, fold, begin, changes, waiting, placed, caught=batch)
 
-    async def _go_on(self, stretch: Stretch, late: list[Late]) -> None:
+    async def _go_on(self, stretch: Stretch) -> None:
         """From checkpoint to checkpoint, until one agrees and nothing late lies open."""
         position, chronicle = stretch.begin, stretch.fold.chronicle
         while True:
             following = await self._following(stretch, position)
             await self._fold(stretch, position, following)
             if following is None:
-                stretch.done, stretch.complete = late, True
+                stretch.done, stretch.complete = stretch.late, True
                 return
             stretch.turn_until(_key(following), following.changes)
             agrees = chronicle.classified(stretch.fold.state) == chronicle.classified(following.state)
-            if agrees and not any(each.span[0] <= following.time_ms <= each.span[1] for each in late):
-                stretch.done = [each for each in late if each.span[1] < following.time_ms]
+            if agrees and not stretch.is_open_at(following.time_ms):
+                stretch.done = [each for each in stretch.late if each.span[1] < following.time_ms]
                 stretch.end, stretch.complete = following, True
-                if len(stretch.done) < len(late):
+                if len(stretch.done) < len(stretch.late):
                     self._writer.late.add(stretch.asset)
                 return
             await self._keep(stretch)

@@ -3,7 +3,7 @@ is still to be told. No I/O: fixes and the places of changes are handed in.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,13 +26,14 @@ MAX_FOUND: Final = 2_000  # facts, doubts and checkpoints: with more of them wha
 class Stretch:
     """begin: the last fix before it, whose changes up to batch `begin_changes` are in the state that the fold began
     from; batch: the last that was read; caught: what was stored after that and up to here was judged on top, if it is
-    of `on_top_ms` or later.
+    of `on_top_ms` or later; late: the marks that it is judged for.
 
     Edges lie between places, never between fixes that are equal in time and place: those count as one.
     """
 
     asset: int
     batch: int
+    late: list[Late]
     fold: Fold
     begin: FullKey | None
     begin_changes: int
@@ -84,6 +85,10 @@ class Stretch:
         """How much waits to be told."""
         return len(self.fold.facts) + len(self.doubts) + len(self.checkpoints)
 
+    def is_open_at(self, time_ms: int) -> bool:
+        """Whether something late lies around an instant."""
+        return any(each.span[0] <= time_ms <= each.span[1] for each in self.late)
+
     def judge(self, stored: Stored) -> None:
         """The next fixes."""
         last = keys_of(stored.columns.take(slice(-1, None)), stored.batch[-1:])[0]
@@ -99,7 +104,7 @@ class Stretch:
         nothing.
         """
         at_once = self._judged_at_once(stored)
-        doubt = self.fold.live(stored.columns, batch)
+        doubt = _by_place(stored, self.fold.live(stored.columns, batch))
         self._doubt(stored, np.where(at_once, doubt, stored.doubt))
 
     def turn_until(self, key: FullKey | None, batch: int) -> None:
@@ -139,6 +144,9 @@ class Stretch:
 
     def is_told(self, compared: Comparison) -> None:
         """All that was found is durable but what is left to be told with what follows."""
+        if not self.complete:
+            last_ms = self.until_ms
+            self.late = [replace(each, span=(each.span[0], max(each.span[1], last_ms))) for each in self.late]
         self.told, self.before = self.edge, self.fold.state
         self.left, self.entered = list(compared.left_old), dict(compared.left_entered)
         self.fold.facts = list(compared.left_new)
@@ -158,6 +166,17 @@ class Stretch:
             return np.asarray(clean, np.bool_)
         after = np.array([key[:3] > newest.key for key in keys_of(stored.columns, stored.batch)], np.bool_)
         return np.asarray(after & clean, np.bool_)
+
+
+def _by_place(stored: Stored, doubt: NDArray[np.int16]) -> NDArray[np.int16]:
+    """What is doubted is a place: of equal fixes only the first is judged, and speaks for all."""
+    if not len(stored):
+        return doubt
+    columns, first = stored.columns, np.arange(len(stored)) == 0
+    for column in (columns.time_ms, columns.lon, columns.lat):
+        first[1:] |= column[1:] != column[:-1]
+    starts = np.flatnonzero(first)
+    return np.asarray(np.bitwise_or.reduceat(doubt, starts)[np.cumsum(first) - 1], np.int16)
 
 
 def between(stored: Stored, after: Key | None, until: Key | None, batch: int) -> Stored:
