@@ -68,6 +68,7 @@ MATRIX: dict[str, Role | str] = {
     "POST /v1/ingest": SENDERS,
     "GET /v1/live": VIEWER,
     "GET /v1/positions": VIEWER,
+    "GET /v1/positions/extent": VIEWER,
     "GET /v1/tiles/{z}/{x}/{y}.mvt": VIEWER,
     "GET /v1/tokens": ADMIN,
     "POST /v1/tokens": ADMIN,
