@@ -188,6 +188,14 @@ STORIES: dict[str, list[Step]] = {
         batch(at(2, -1)),
         Race(batch(at(20, 1), at(30, -1))),
     ],
+    "a flagged fix from before, while it was judged again": [
+        batch(at(100, -1)),
+        batch(at(50, -1)),
+        fence(),
+        Race(batch(at(10, 1, flags=POOR))),
+        fence(2, quality="all"),
+        batch(at(110, 1)),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

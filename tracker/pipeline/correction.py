@@ -5,7 +5,7 @@ Events of the stretch that stand are compared with those that should; what diffe
 `retracted`, and visits, doubts and states follow.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from tracker.domain.fold import Fact
@@ -98,12 +98,24 @@ def _settle(writer: Writer, corrections: list[_Correction], record: Record) -> N
     """All of it is durable."""
     for each in corrections:
         if each.stretch.at_end:
-            writer.presence.put(each.stretch.asset, each.stretch.fold.state)
+            writer.presence.put(each.stretch.asset, _present(writer, each.stretch))
         each.stretch.is_told(each.compared)
     writer.told(record)
     for each in corrections:
         if each.newest is not None:
             writer.publisher.correct(each.stretch.asset, each.newest)
+
+
+def _present(writer: Writer, stretch: Stretch) -> AssetState:
+    """The state after everything. A fix with flags that came meanwhile, from before the newest trusted one, was not
+    read: it is not late where no geofence judges it, and yet the asset was seen.
+    """
+    state = stretch.fold.state
+    newest = state.every.newest
+    if newest is None:
+        return state
+    seen = int(writer.presence.every.newest.seen[stretch.asset])
+    return replace(state, every=replace(state.every, newest=replace(newest, seen=max(newest.seen, seen))))
 
 
 # Comparing -----------------------------------------------------------------------------------------------------------
