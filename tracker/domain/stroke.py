@@ -179,6 +179,8 @@ def _lines(line: _Line, moves: Mask) -> list[Stroke]:
     pieces, owner = shapely.get_parts(drawn, return_index=True)
     places, of = shapely.get_coordinates(pieces, return_index=True)
     points = np.rint(places).astype(np.int64)
+    if not len(points):  # all of it passes the tile by
+        return []
     moved = np.append(True, np.diff(points, axis=0).any(axis=1) | (np.diff(of) > 0))
     points, of = points[moved], of[moved]
     size = np.bincount(of, minlength=len(pieces))
