@@ -26,7 +26,7 @@ def test_every_accepted_value_is_kept_to_half_a_unit(name: str, per_unit: int) -
 
 @given(st.one_of(st.floats(0, 360), st.sampled_from([359.94, 359.95, 359.96, 360.0]), st.none()))
 def test_a_course_is_kept_on_its_circle(value: float | None) -> None:
-    stored = int(to_course(np.array([value], dtype=np.float64))[0])
+    stored = int(to_course(to_units(np.array([value], dtype=np.float64), 10))[0])
     read = from_units(stored, 10)
     if value is None or read is None:
         assert value is None
@@ -38,7 +38,8 @@ def test_a_course_is_kept_on_its_circle(value: float | None) -> None:
 
 
 def test_full_circle_is_north() -> None:
-    assert to_course(np.array([360.0, 0.0, 359.97, 359.94, np.nan])).tolist() == [0, 0, 0, 3599, UNKNOWN_INT16]
+    tenths = to_units(np.array([360.0, 0.0, 359.97, 359.94, np.nan]), 10)
+    assert to_course(tenths).tolist() == [0, 0, 0, 3599, UNKNOWN_INT16]
 
 
 def test_not_known_is_not_zero() -> None:

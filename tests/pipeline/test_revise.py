@@ -196,6 +196,12 @@ STORIES: dict[str, list[Step]] = {
         fence(2, quality="all"),
         batch(at(110, 1)),
     ],
+    "a flagged fix from before, of a geofence that once judged all": [
+        fence(quality="all"),
+        batch(at(100, 1, flags=POOR)),
+        fence(2),
+        batch(at(50, 1, flags=POOR)),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

@@ -56,17 +56,16 @@ class Columns:
 NUMBERS: Final = ("asset", "device", "time_ms", "lon", "lat", "alt", "speed", "course", "accuracy", "flags")
 
 
-def to_units(values: Floats, per_unit: float) -> NDArray[np.int32]:
+def to_units(values: Floats, per_unit: Floats | float) -> NDArray[np.int32]:
     """SI values to stored integers, NaN to "not known"; the caller has checked the range."""
-    known = ~np.isnan(values)
-    return np.where(known, np.rint(np.where(known, values, 0.0) * per_unit), UNKNOWN_INT32).astype(np.int32)
+    units = np.rint(values * per_unit)
+    units[np.isnan(units)] = UNKNOWN_INT32
+    return units.astype(np.int32)
 
 
-def to_course(values: Floats) -> NDArray[np.int16]:
-    """Degrees 0…360 to tenths 0…3599 (360 is 0), NaN to "not known"."""
-    known = ~np.isnan(values)
-    tenths = np.rint(np.where(known, values, 0.0) * 10) % 3600
-    return np.where(known, tenths, UNKNOWN_INT16).astype(np.int16)
+def to_course(tenths: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Tenths of degrees 0…3600 to 0…3599 (360 degrees are 0), "not known" to that of the smaller type."""
+    return np.where(tenths == UNKNOWN_INT32, UNKNOWN_INT16, tenths % 3600).astype(np.int16)
 
 
 def from_units(value: int, per_unit: float) -> float | None:

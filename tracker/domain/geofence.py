@@ -67,11 +67,17 @@ class Geofence:
     rule: Rule = PLAIN
     options: dict[str, Any] = field(default_factory=dict)  # the rule as it was given
     once_ruled: bool = False  # another version had options: what is known of a visit outlives the change
+    once_all: bool = False  # another version judged every fix: whom it saw first, a late one may change
 
     @property
     def ruled(self) -> bool:
         """Whether more than membership may have to be remembered."""
         return self.once_ruled or not self.rule.plain
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a late fix with flags may change what was told."""
+        return self.once_all or self.quality == "all"
 
     def judges_like(self, other: "Geofence") -> bool:
         """Whether both would decide the same about every fix."""

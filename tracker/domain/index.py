@@ -5,10 +5,11 @@ So a change costs little, however many geofences there are, and each is joined a
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from tracker.domain.batch import Floats, Ints, Mask
 from tracker.domain.geodesy import Box
@@ -86,9 +87,23 @@ class _Tree:
         return _pairs(self._cross_boxes.query(geometries), self._cross_owner)
 
 
+_NONE: Final = np.empty(0, np.int64)
+
+
 def _pairs(found: Any, owner: Ints) -> tuple[Ints, Ints]:
+    if not found.size:
+        return _NONE, _NONE
     code = np.unique((found[0] << 32) | owner[found[1]])
     return code >> 32, code & 0xFFFFFFFF
+
+
+class _Summary(NamedTuple):
+    """What is asked of all geofences in force at every batch."""
+
+    has_every_fix: bool
+    has_seen_all: bool
+    has_ruled: bool
+    newest_since: int
 
 
 class _Traits:
@@ -97,23 +112,41 @@ class _Traits:
     def __init__(self) -> None:
         self.version = np.zeros(1, np.int64)
         self.judges_every_fix = np.zeros(1, np.bool_)
+        self.sees_all = np.zeros(1, np.bool_)
         self.since_batch = np.zeros(1, np.int64)
         self.ruled = np.zeros(1, np.bool_)
         self.max_gap_ms = np.zeros(1, np.int64)
+        self._summary: _Summary | None = None
+
+    @property
+    def summary(self) -> _Summary:
+        if self._summary is None:
+            self._summary = _Summary(
+                bool(self.judges_every_fix.any()),
+                bool(self.sees_all.any()),
+                bool(self.ruled.any()),
+                int(self.since_batch.max()),
+            )
+        return self._summary
 
     def put(self, fence: Geofence) -> None:
         if fence.id >= len(self.version):
-            for name, column in vars(self).items():
+            for name, column in self._columns():
                 grown = max(fence.id + 1, 2 * len(column)) - len(column)
                 setattr(self, name, np.concatenate([column, np.zeros(grown, column.dtype)]))
-        self._set(fence.id, fence.version, fence.quality == "all", fence.since_batch, fence.ruled, fence.rule.max_gap_s)
+        at = fence.id
+        self.version[at], self.since_batch[at] = fence.version, fence.since_batch
+        self.judges_every_fix[at], self.sees_all[at] = fence.quality == "all", fence.sees_all
+        self.ruled[at], self.max_gap_ms[at] = fence.ruled, round(fence.rule.max_gap_s * 1000)
+        self._summary = None
 
     def remove(self, fence_id: int) -> None:
-        self._set(fence_id, 0, False, 0, False, 0)
+        for _, column in self._columns():
+            column[fence_id] = 0
+        self._summary = None
 
-    def _set(self, at: int, version: int, every: bool, since: int, ruled: bool, max_gap_s: float) -> None:  # noqa: FBT001
-        self.version[at], self.judges_every_fix[at], self.since_batch[at] = version, every, since
-        self.ruled[at], self.max_gap_ms[at] = ruled, round(max_gap_s * 1000)
+    def _columns(self) -> list[tuple[str, NDArray[Any]]]:
+        return [(name, column) for name, column in vars(self).items() if isinstance(column, np.ndarray)]
 
 
 class FenceIndex:
@@ -180,16 +213,21 @@ class FenceIndex:
     @property
     def has_every_fix(self) -> bool:
         """Whether any geofence is of quality `all`."""
-        return bool(self._traits.judges_every_fix.any())
+        return self._traits.summary.has_every_fix
+
+    @property
+    def has_seen_all(self) -> bool:
+        """Whether any geofence is of quality `all`, or was."""
+        return self._traits.summary.has_seen_all
 
     @property
     def has_ruled(self) -> bool:
         """Whether any geofence has options, or had."""
-        return bool(self._traits.ruled.any())
+        return self._traits.summary.has_ruled
 
     def newest_since(self) -> int:
         """The first batch of the geofence that was made last."""
-        return int(self._traits.since_batch.max())
+        return self._traits.summary.newest_since
 
     def _shapes_of(self, fence: Ints) -> Iterator[tuple[Shapes, Ints, Ints]]:
         """The columns in which the shapes of these geofences stand, whose they are, and their places there."""
@@ -235,9 +273,11 @@ class FenceIndex:
         points, found = shapely.points(lon, lat), []
         for tree in self._current():
             point, place = self._in_force(tree, *tree.candidates(points))
+            if not len(point):
+                continue
             inside = tree.shapes.hold(place, lon[point], lat[point])
             found.append((point[inside] << 32) | tree.ids[place[inside]])
-        codes = np.unique(np.concatenate(found))
+        codes = np.unique(np.concatenate(found)) if any(map(len, found)) else _NONE
         return codes >> 32, codes & 0xFFFFFFFF
 
     def _in_force(self, tree: _Tree, position: Ints, place: Ints) -> tuple[Ints, Ints]:

@@ -31,19 +31,31 @@ from tracker.domain.presence import (
     Transitions,
 )
 from tracker.domain.ruled import judge_ruled
-from tracker.domain.steps import Steps, steps_of
+from tracker.domain.steps import Steps, among, steps_of
 from tracker.domain.transition import Emission
 
 _NONE: Final = np.empty(0, np.int64)
 
 
-def in_order(columns: Columns) -> Ints:
-    """The rows of a batch by asset and event order."""
+class _Order(NamedTuple):
+    """The rows of a batch by asset and event order, and whether any are equal in asset, time and place."""
+
+    rows: Ints
+    repeats: bool
+
+
+def _in_order(columns: Columns) -> _Order:
     rows = np.lexsort((columns.lat, columns.lon, columns.time_ms, columns.asset))
-    if equal_to_previous(columns, rows).any():
+    repeats = bool(equal_to_previous(columns, rows).any())
+    if repeats:
         rest = (columns.accuracy, columns.course, columns.speed, columns.alt)
         rows = np.lexsort((*rest, columns.lat, columns.lon, columns.time_ms, columns.asset))
-    return rows
+    return _Order(rows, repeats)
+
+
+def in_order(columns: Columns) -> Ints:
+    """The rows of a batch by asset and event order."""
+    return _in_order(columns).rows
 
 
 def equal_to_previous(columns: Columns, rows: Ints) -> Mask:
@@ -119,14 +131,17 @@ class _Admitted(NamedTuple):
 
 
 def _admit(
-    columns: Columns, rows: Ints, newest: Newest, doubted: Mapping[int, Doubted], newest_since: int
+    columns: Columns, order: _Order, newest: Newest, doubted: Mapping[int, Doubted], newest_since: int
 ) -> _Admitted:
+    rows = order.rows
     if not len(rows):
         return _Admitted(_NONE, {}, _NONE)
     passed = _passed(columns, rows, newest, doubted)
-    behind = rows[~passed]
+    behind = _NONE if passed.all() else rows[~passed]
+    if order.repeats:
+        passed &= ~equal_to_previous(columns, rows)
     return _Admitted(
-        rows[passed & ~equal_to_previous(columns, rows)],
+        rows[passed],
         _late(columns, behind, newest, newest_since),
         columns.asset[behind].astype(np.int64),
     )
@@ -146,7 +161,9 @@ def with_doubts(
     concerned = flags != 0
     if presence.doubted:
         concerned |= np.isin(columns.asset[rows], list(presence.doubted))
-    for i in np.flatnonzero(concerned | np.isin(columns.asset[rows], columns.asset[rows[concerned]])).tolist():
+    if concerned.any():
+        concerned |= np.isin(columns.asset[rows], columns.asset[rows[concerned]])
+    for i in np.flatnonzero(concerned).tolist():
         row = rows[i]
         key = int(columns.time_ms[row]), int(columns.lon[row]), int(columns.lat[row]), int(flags[i])
         remembered[int(columns.asset[row])] = key if flags[i] else None
@@ -181,8 +198,7 @@ def _see_plain(
         if not index.partial or fence_id in index.fences
     ]
     before = np.sort(np.concatenate([carried, np.array(known, np.int64)]))
-    entered = np.setdiff1d(now, before, assume_unique=True)
-    left = np.setdiff1d(before, now, assume_unique=True)
+    entered, left = now[~among(now, before)], before[~among(before, now)]
     inside: dict[int, dict[int, int]] = {}
     codes = np.concatenate([entered, left])
     # By step, and at one step what is left before what is entered: the last word on a geofence stands.
@@ -349,12 +365,12 @@ def judge(
         max_speed_mps: beyond which an asset cannot have moved; one for all, or (n,).
     """
     stored_in = np.full(len(columns), batch, np.int64)
-    rows = in_order(columns)
-    own = columns.flags[rows]
+    order = _in_order(columns)
+    clean = _Order(order.rows[columns.flags[order.rows] == 0], order.repeats)
     since = index.newest_since()
-    trusted, late, behind = _admit(columns, rows[own == 0], presence.trusted.newest, presence.doubted, since)
-    every, late_of_every, behind_every = _admit(columns, rows, presence.every.newest, {}, since)
-    if index.has_every_fix:
+    trusted, late, behind = _admit(columns, clean, presence.trusted.newest, presence.doubted, since)
+    every, late_of_every, behind_every = _admit(columns, order, presence.every.newest, {}, since)
+    if index.has_seen_all:
         late = _together(late, late_of_every)
     doubt = np.zeros(len(columns), np.int16)
     flags, suspects, doubted = with_doubts(columns, trusted, presence, max_speed_mps)

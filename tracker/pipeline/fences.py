@@ -172,6 +172,7 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
             options=draft.options,
             version=old.version + 1,
             once_ruled=old.ruled,
+            once_all=old.sees_all,
         )
         if old.judges_like(new):
             new = replace(new, version=old.version, shape=old.shape)

@@ -6,6 +6,7 @@ Only what the journal needs. Format: PostgreSQL manual, "COPY", "Binary Format";
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -32,12 +33,16 @@ class Items:
 
     def array(self, start: int, end: int) -> bytes:
         """A field that holds those from start to end (excluded) as an array without nulls."""
-        if start == end:
-            return _LENGTH.pack(12) + struct.pack(">iiI", 0, 0, self.oid)
-        item, n = 4 + self.width, end - start
-        return (
-            _LENGTH.pack(20 + n * item) + _ARRAY_HEAD.pack(1, 0, self.oid, n, 1) + self.data[start * item : end * item]
-        )
+        item = 4 + self.width
+        return _head(self.oid, item, end - start) + self.data[start * item : end * item]
+
+
+@lru_cache(1_000)  # nearly all arrays are short: a batch has dozens, of a few lengths
+def _head(oid: int, item: int, n: int) -> bytes:
+    """What stands before n items."""
+    if n == 0:
+        return _LENGTH.pack(12) + struct.pack(">iiI", 0, 0, oid)
+    return _LENGTH.pack(20 + n * item) + _ARRAY_HEAD.pack(1, 0, oid, n, 1)
 
 
 def _items(values: NDArray[np.generic], width: int, oid: int) -> Items:

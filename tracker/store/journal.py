@@ -122,7 +122,7 @@ def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Curso
     fixes = [encode(getattr(columns, name)[order]) for name, encode in _FIX_ITEMS]
     streams = [encode(np.array(getattr(cursors, name), np.int64)[moved]) for name, encode in _STREAM_ITEMS]
     rows = [copy.HEADER]
-    for bucket in range(BUCKETS):
+    for bucket, extent in enumerate(_extents(time_ms, edges)):
         mine, entries = slice(*edges[bucket : bucket + 2]), slice(*moved_edges[bucket : bucket + 2])
         if mine.start == mine.stop and entries.start == entries.stop:
             continue
@@ -131,7 +131,7 @@ def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Curso
             copy.int8(number),
             copy.timestamp(recorded_ms),
             copy.int4(mine.stop - mine.start),
-            *map(copy.timestamp, _extent(time_ms[mine])),
+            *map(copy.timestamp, extent),
             *(each.array(mine.start, mine.stop) for each in fixes),
             _attributes(attributes[mine]) if attributes is not None else copy.NULL,
             *(each.array(entries.start, entries.stop) for each in streams),
@@ -148,8 +148,18 @@ def _by_bucket(asset: NDArray[np.integer[Any]]) -> tuple[Ints, list[int]]:
     return order, np.searchsorted(bucket[order], np.arange(BUCKETS + 1)).tolist()
 
 
-def _extent(time_ms: Ints) -> tuple[int | None, int | None]:
-    return (int(time_ms.min()), int(time_ms.max())) if len(time_ms) else (None, None)
+def _extents(time_ms: Ints, edges: Sequence[int]) -> list[tuple[int | None, int | None]]:
+    """The earliest and the latest time of each bucket."""
+    found: list[tuple[int | None, int | None]] = [(None, None)] * BUCKETS
+    full = [bucket for bucket in range(BUCKETS) if edges[bucket] < edges[bucket + 1]]
+    if full:
+        starts = [edges[bucket] for bucket in full]
+        ends = zip(
+            np.minimum.reduceat(time_ms, starts).tolist(), np.maximum.reduceat(time_ms, starts).tolist(), strict=True
+        )
+        for bucket, extent in zip(full, ends, strict=True):
+            found[bucket] = extent
+    return found
 
 
 def _attributes(values: Sequence[bytes | None]) -> bytes:

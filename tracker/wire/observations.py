@@ -22,6 +22,7 @@ from tracker.wire.jsonb import fault
 from tracker.wire.times import to_ms
 
 UNTIMED: Final = np.iinfo(np.int64).min
+_PLACE: Final = 2  # of RANGES: lat and lon, without which there is no fix
 PER_UNIT: Final = {"lon": DEGREE, "lat": DEGREE, "alt_m": 10, "speed_mps": 100, "course_deg": 10, "accuracy_m": 10}
 
 
@@ -107,17 +108,17 @@ def refuse_times(time_ms: Ints, now_ms: int, refused: dict[int, Refusal]) -> Non
 def observations(fixes: Sequence[Sent], now_ms: int) -> Observations:
     """Columns of fixes that came as text."""
     refused: dict[int, Refusal] = {}
-    values = {name: _in_range(name, column, refused) for name, column in zip(RANGES, _numbers(fixes), strict=True)}
+    lat, lon, alt, speed, accuracy, course = to_units(_in_range(_numbers(fixes), refused), _PER_UNIT)
     time_ms = _times_ms(fixes)
     refuse_times(time_ms, now_ms, refused)
     return Observations(
         time_ms,
-        np.rint(values["lon"] * DEGREE).astype(np.int32),
-        np.rint(values["lat"] * DEGREE).astype(np.int32),
-        _stored("alt_m", values),
-        _stored("speed_mps", values),
-        _stored("accuracy_m", values),
-        to_course(values["course_deg"]),
+        lon,
+        lat,
+        alt,
+        speed,
+        accuracy,
+        to_course(course),
         _attributes(fixes, refused),
         refused,
     )
@@ -136,18 +137,19 @@ def _numbers(fixes: Sequence[Sent]) -> Floats:
     return np.ascontiguousarray(flat.reshape(-1, len(RANGES)).T)
 
 
-def _in_range(name: str, values: Floats, refused: dict[int, Refusal]) -> Floats:
+_LOW, _HIGH = np.array(list(RANGES.values()), np.float64).T[:, :, np.newaxis]
+_PER_UNIT: Final = np.array([[PER_UNIT[name]] for name in RANGES], np.float64)
+
+
+def _in_range(values: Floats, refused: dict[int, Refusal]) -> Floats:
     """The values, with 0 for those that refuse their fix."""
-    low, high = RANGES[name]
-    within: Mask = (values >= low) & (values <= high)
-    if name not in ("lon", "lat"):
-        within |= np.isnan(values)
-    refuse_outside(name, within, values.item, refused)
-    return values if within.all() else np.where(within, values, 0.0)
-
-
-def _stored(name: str, values: dict[str, Floats]) -> NDArray[np.int32]:
-    return to_units(values[name], PER_UNIT[name])
+    within: Mask = (values >= _LOW) & (values <= _HIGH)
+    within[_PLACE:] |= np.isnan(values[_PLACE:])
+    if within.all():
+        return values
+    for name, column, mask in zip(RANGES, values, within, strict=True):
+        refuse_outside(name, mask, column.item, refused)
+    return np.where(within, values, 0.0)
 
 
 def _times_ms(fixes: Sequence[Sent]) -> NDArray[np.int64]:
