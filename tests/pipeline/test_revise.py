@@ -202,6 +202,14 @@ STORIES: dict[str, list[Step]] = {
         fence(2),
         batch(at(50, 1, flags=POOR)),
     ],
+    "changes at a place that was stored twice, of which one had none yet": [
+        fence(),
+        batch(at(100, -1)),
+        batch(at(100, -1, alt=500)),
+        fence(2, shape=FAR),
+        batch(at(50, -1), at(60, -1), at(70, -1)),
+        fence(3, shape=polygon([[box(-2, 0, 4, 4)]])),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(
