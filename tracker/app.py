@@ -178,7 +178,11 @@ class Server:
     async def _start_journey(self, url: str) -> None:
         self.dispatcher = Dispatcher(self.database, allow=self.settings.hooks_allow)
         publisher = Publisher(
-            self.latest, self.feed, (self.hub.touch, self.dispatcher.wake), (partial(hear, self.reachability),)
+            self.latest,
+            self.feed,
+            on_change=self.hub.touch,
+            on_events=self.dispatcher.wake,
+            on_batch=partial(hear, self.reachability),
         )
         self.writer = Writer(Journal(url), self.fleet, Intake(), Lanes(), publisher)
         await self.writer.start()

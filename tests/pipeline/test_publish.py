@@ -21,7 +21,13 @@ def publisher(*assets: int) -> tuple[Publisher, list[str]]:
     for number in assets:
         fleet.put_asset(Asset(number, ""))
     feed = Feed()
-    return Publisher(Latest(fleet), feed, [lambda: noticed.append(f"event {feed.last_id}")]), noticed
+    made = Publisher(
+        Latest(fleet),
+        feed,
+        on_change=lambda: noticed.append(f"viewers {feed.last_id}"),
+        on_events=lambda: noticed.append(f"hooks {feed.last_id}"),
+    )
+    return made, noticed
 
 
 def event(number: int) -> Event:
@@ -33,7 +39,7 @@ def test_whoever_is_noticed_finds_the_news_there() -> None:
     made.tell([event(1)])
     made.tell([])
     made.catch_up(4)
-    assert noticed == ["event 1", "event 1", "event 4"]
+    assert noticed == ["hooks 1", "viewers 1", "viewers 1", "hooks 4", "viewers 4"]
 
 
 def test_a_start_shows_where_everybody_is_who_is_still_there() -> None:

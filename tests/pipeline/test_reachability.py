@@ -230,7 +230,7 @@ async def test_an_event_is_where_the_asset_was_seen_when_it_was_heard(
     async with Roll(database) as roll:
         socket = Socket()
         await roll.open(socket)
-        roll.writer.publisher._on_batch = (lambda prepared: hear(roll.reachability, prepared),)
+        roll.writer.publisher._on_batch = lambda prepared: hear(roll.reachability, prepared)
         await roll.send(socket, b'{"lon":13.4,"lat":52.5}')
         heard_ms = roll.reachability.of_assets([1], now_ms())[0].heard_ms
         roll.heard(2, ago_s=5)

@@ -60,9 +60,9 @@ async def test_every_field_comes_back(
     )
     await connection.execute("DELETE FROM t")
     fields = [
-        copy.int2_items(np.array(small, np.int16)).array(0, len(small)),
-        copy.int4_items(np.array(middle, np.int32)).array(0, len(middle)),
-        copy.int8_items(np.array(large, np.int64)).array(0, len(large)),
+        copy.int2_items(np.array([small], np.int16))[0].array(0, len(small)),
+        copy.int4_items(np.array([middle], np.int32))[0].array(0, len(middle)),
+        copy.int8_items(np.array([large], np.int64))[0].array(0, len(large)),
         copy.time_items(np.array(times, np.int64)).array(0, len(times)),
         copy.NULL if documents is None else copy.jsonb_array(documents),
         copy.timestamp(at),

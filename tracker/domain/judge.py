@@ -20,6 +20,8 @@ from tracker.domain.plausibility import Suspect, doubts
 from tracker.domain.presence import (
     ENTER,
     EXIT,
+    NOTHING_TURNED,
+    RECORD,
     Doubted,
     Entry,
     Judgement,
@@ -35,6 +37,7 @@ from tracker.domain.steps import Steps, among, steps_of
 from tracker.domain.transition import Emission
 
 _NONE: Final = np.empty(0, np.int64)
+_MEASURED: Final = ("time_ms", "lon", "lat", "alt", "speed", "course", "accuracy")
 
 
 class _Order(NamedTuple):
@@ -100,7 +103,7 @@ def _late(columns: Columns, behind: Ints, newest: Newest, newest_since: int) -> 
     before = np.zeros(len(behind), np.bool_)
     equal = np.ones(len(behind), np.bool_)
     repeated = equal
-    for name in ("time_ms", "lon", "lat", "alt", "speed", "course", "accuracy"):
+    for name in _MEASURED:
         here, there = getattr(columns, name)[behind], getattr(newest, name)[asset]
         before |= equal & (here < there)
         equal &= here == there
@@ -278,30 +281,37 @@ def _moved(
     last = np.concatenate([starts[1:], [len(rows)]]) - 1 if len(starts) else _NONE
     newest = rows[last]
     asset = columns.asset[newest].astype(np.int64)
+    records = np.empty(len(newest), RECORD)
+    for name in _MEASURED:
+        records[name] = getattr(columns, name)[newest]
     highest = np.maximum.reduceat(batch[rows], starts) if len(starts) else _NONE
-    return Seen(
-        newest,
-        asset,
-        columns.time_ms[newest],
-        columns.lon[newest],
-        columns.lat[newest],
-        columns.alt[newest],
-        columns.speed[newest],
-        columns.course[newest],
-        columns.accuracy[newest],
-        batch[newest],
-        np.maximum(sight.newest.seen[asset], highest),
-        inside,
-        entries,
-    )
+    records["batch"] = batch[newest]
+    records["seen"] = np.maximum(sight.newest.seen[asset], highest)
+    return Seen(newest, asset, records, inside, entries)
 
 
 def _only_moved(columns: Columns, rows: Ints, sight: Sight, batch: Ints) -> Seen:
-    """The outcome for a sight that has no geofences, and had none."""
+    """The outcome for a sight whose geofences have nothing to do with the rows."""
     asset = columns.asset[rows]
     first = np.ones(len(rows), np.bool_)
     first[1:] = asset[1:] != asset[:-1]
     return _moved(columns, rows, first, sight, batch, {}, {})
+
+
+def _as_moved(seen: Seen, sight: Sight) -> Seen:
+    """The same fixes as another sight has them, for which that is all."""
+    records = seen.newest.copy()
+    records["seen"] = np.maximum(sight.newest.seen[seen.asset], records["batch"])
+    return Seen(seen.rows, seen.asset, records, {}, {})
+
+
+def _concerns(sight: Sight, index: FenceIndex, columns: Columns, rows: Ints, at: Ints) -> bool:
+    """Whether a geofence of the sight may have anything to do with its rows: one holds a fix, an asset may leave one,
+    or one has options.
+    """
+    if len(at) or index.has_ruled or sight.entries:
+        return True
+    return bool(sight.inside) and not sight.inside.keys().isdisjoint(columns.asset[rows].tolist())
 
 
 def _by_sight(index: FenceIndex, columns: Columns, trusted: Ints, every: Ints) -> list[tuple[Ints, Ints]]:
@@ -331,6 +341,8 @@ def _of_quality(quality: Quality, matches: Matches) -> Matches:
 
 
 def _in_feed_order(columns: Columns, told: list[tuple[int, Emission]]) -> Transitions:
+    if not told:
+        return NOTHING_TURNED
     row = np.array([row for row, _ in told], np.int64)
     fence = np.array([each.fence for _, each in told], np.int64)
     kind = np.array([each.kind for _, each in told], np.int64)
@@ -376,18 +388,21 @@ def judge(
     flags, suspects, doubted = with_doubts(columns, trusted, presence, max_speed_mps)
     doubt[trusted] = flags
     trusted = trusted[flags == 0]
-    outcomes, told = [], []
+    outcomes: list[Seen] = []
+    told = []
     for sight, rows, pairs in zip(
         presence.sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
     ):
-        if sight is presence.every and not (index.has_every_fix or sight.inside or sight.entries):
-            outcomes.append(_only_moved(columns, rows, sight, stored_in))
-            continue
-        admits = _of_quality("all" if sight is presence.every else "trusted", matches)
-        steps = steps_of(columns, rows, sight.newest, stored_in)
-        seen, mine = see(columns, rows, steps, sight, index, pairs, stored_in, admits)
+        if _concerns(sight, index, columns, rows, pairs[0]):
+            admits = _of_quality("all" if sight is presence.every else "trusted", matches)
+            steps = steps_of(columns, rows, sight.newest, stored_in)
+            seen, mine = see(columns, rows, steps, sight, index, pairs, stored_in, admits)
+            told += mine
+        elif outcomes and np.array_equal(rows, trusted):
+            seen = _as_moved(outcomes[0], sight)
+        else:
+            seen = _only_moved(columns, rows, sight, stored_in)
         outcomes.append(seen)
-        told += mine
     return Judgement(
         _in_feed_order(columns, told),
         outcomes[0],

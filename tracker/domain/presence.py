@@ -7,8 +7,8 @@ seen": an asset was seen by a geofence if a fix of it was stored in a batch of t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeVar
+from dataclasses import astuple, dataclass, field
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,22 +80,26 @@ class LastFix:
         return self.time_ms, self.lon, self.lat
 
 
-_KINDS: Final[Mapping[str, Any]] = {
-    "time_ms": np.int64,
-    "lon": np.int32,
-    "lat": np.int32,
-    "alt": np.int32,
-    "speed": np.int32,
-    "course": np.int16,
-    "accuracy": np.int32,
-    "batch": np.int64,
-    "seen": np.int64,
-}
+RECORD: Final = np.dtype(
+    [
+        ("time_ms", np.int64),
+        ("lon", np.int32),
+        ("lat", np.int32),
+        ("alt", np.int32),
+        ("speed", np.int32),
+        ("course", np.int16),
+        ("accuracy", np.int32),
+        ("batch", np.int64),
+        ("seen", np.int64),
+    ],
+    align=True,
+)  # a LastFix
+_NO_FIX: Final = np.array((NEVER, 0, 0, 0, 0, 0, 0, -1, -1), RECORD)
 
 
 class Newest:
-    """The newest fix judged of each asset, by asset number: LastFix as arrays that grow as assets are made. Where
-    there was none, time_ms is NEVER and the batches are -1.
+    """The newest fix judged of each asset: `records` by asset number, which grow as assets are made, and each field of
+    theirs by its name. Where there was none, time_ms is NEVER and the batches are -1.
     """
 
     time_ms: NDArray[np.int64]
@@ -109,22 +113,18 @@ class Newest:
     seen: NDArray[np.int64]
 
     def __init__(self) -> None:
-        for name in _KINDS:
-            setattr(self, name, self._empty(name, 1))
+        self._keep(np.full(1, _NO_FIX))
 
-    @staticmethod
-    def _empty(name: str, size: int) -> NDArray[Any]:
-        value = {"time_ms": NEVER, "batch": -1, "seen": -1}.get(name, 0)
-        return np.full(size, value, _KINDS[name])
+    def _keep(self, records: NDArray[np.void]) -> None:
+        self.records = records
+        for name in RECORD.names or ():
+            setattr(self, name, records[name])
 
     def reserve(self, largest: int) -> None:
         """Make room for asset numbers up to the largest."""
-        have = len(self.time_ms)
-        if largest < have:
-            return
-        more = max(largest + 1, have * 2) - have
-        for name in _KINDS:
-            setattr(self, name, np.concatenate([getattr(self, name), self._empty(name, more)]))
+        have = len(self.records)
+        if largest >= have:
+            self._keep(np.concatenate([self.records, np.full(max(largest + 1, have * 2) - have, _NO_FIX)]))
 
     def precedes(self, asset: Ints, time_ms: Ints, lon: Ints, lat: Ints) -> Mask:
         """Which of the fixes sort after the newest of their asset; equal ones do not."""
@@ -134,11 +134,10 @@ class Newest:
     def get(self, asset: int) -> LastFix | None:
         if self.time_ms[asset] == NEVER:
             return None
-        return LastFix(*(int(getattr(self, name)[asset]) for name in _KINDS))
+        return LastFix(*self.records[asset].item())
 
     def put(self, asset: int, fix: LastFix | None) -> None:
-        for name in _KINDS:
-            getattr(self, name)[asset] = self._empty(name, 1)[0] if fix is None else getattr(fix, name)
+        self.records[asset] = _NO_FIX if fix is None else astuple(fix)
 
 
 @dataclass(slots=True)
@@ -158,8 +157,7 @@ class Sight:
 
     def apply(self, seen: "Seen") -> None:
         """Make the outcome for this quality current."""
-        for name in _KINDS:
-            getattr(self.newest, name)[seen.asset] = getattr(seen, name)
+        self.newest.records[seen.asset] = seen.newest
         for asset, fences in seen.inside.items():
             self.put_inside(asset, fences)
         for asset, entries in seen.entries.items():
@@ -239,7 +237,7 @@ class Presence:
         """Make room for asset numbers up to the largest."""
         for sight in self.sights:
             sight.newest.reserve(largest_asset)
-        more = len(self.trusted.newest.time_ms) - len(self.uncounted)
+        more = len(self.trusted.newest.records) - len(self.uncounted)
         if more > 0:
             self.uncounted = np.concatenate([self.uncounted, np.full(more, -1, np.int32)])
 
@@ -248,7 +246,8 @@ class Presence:
         for sight, seen, behind in zip(
             self.sights, (judgement.trusted, judgement.every), judgement.behind, strict=True
         ):
-            sight.newest.seen[behind] = np.maximum(sight.newest.seen[behind], judgement.batch)
+            if len(behind):
+                sight.newest.seen[behind] = np.maximum(sight.newest.seen[behind], judgement.batch)
             sight.apply(seen)
         self.remember(judgement.suspects, judgement.doubted)
 
@@ -305,15 +304,7 @@ class Seen:
 
     rows: Ints  # of the batch: the newest fix of each asset in `asset`
     asset: Ints
-    time_ms: Ints
-    lon: Ints
-    lat: Ints
-    alt: Ints
-    speed: Ints
-    course: Ints
-    accuracy: Ints
-    batch: Ints
-    seen: Ints
+    newest: NDArray[np.void]  # the same as RECORDs
     inside: dict[int, dict[int, int]]
     entries: dict[int, dict[int, Entry]]
 
@@ -331,6 +322,10 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+_NO_ROWS: Final = np.empty(0, np.int64)
+NOTHING_TURNED: Final = Transitions(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0, np.bool_), [], [])
 
 
 @dataclass(frozen=True, slots=True)

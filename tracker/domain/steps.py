@@ -78,9 +78,11 @@ def steps_after(columns: Columns, rows: Ints, newest: Newest, batch: Ints, previ
     follows[1:] = ~first[1:] & (previous[1:] == rows[:-1])
     fresh = previous < 0
 
-    def before(values: NDArray[np.generic], known: NDArray[np.generic]) -> Ints:
+    known = newest.records[asset[fresh]]
+
+    def before(name: str, values: NDArray[np.generic]) -> Ints:
         found = values[previous].astype(np.int64)
-        found[fresh] = known[asset[fresh]]
+        found[fresh] = known[name]
         return found
 
     return Steps(
@@ -94,12 +96,12 @@ def steps_after(columns: Columns, rows: Ints, newest: Newest, batch: Ints, previ
         first,
         follows,
         seen_before,
-        before(columns.time_ms, newest.time_ms),
-        before(columns.lon, newest.lon),
-        before(columns.lat, newest.lat),
-        before(columns.alt, newest.alt),
-        before(columns.accuracy, newest.accuracy),
-        before(batch, newest.batch),
+        before("time_ms", columns.time_ms),
+        before("lon", columns.lon),
+        before("lat", columns.lat),
+        before("alt", columns.alt),
+        before("accuracy", columns.accuracy),
+        before("batch", batch),
     )
 
 

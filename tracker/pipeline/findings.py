@@ -43,12 +43,16 @@ def _checkpoints(columns: Columns, presence: Presence, batch: int) -> list[dict[
     """After a start nobody knows how long ago the last one was: counting begins anywhere, so that one in a thousand
     fixes has one however often the server is restarted.
     """
-    asset, fixes = np.unique(columns.asset, return_counts=True)
-    count = presence.uncounted[asset].astype(np.int64)
-    anywhere = (asset.astype(np.int64) * _GOLDEN + batch * _GOLDEN**2) % (1 << 31) % CHECKPOINT_EVERY
-    count = np.where(count < 0, anywhere, count) + fixes
-    due = asset[count >= CHECKPOINT_EVERY]
-    presence.uncounted[asset] = np.where(count >= CHECKPOINT_EVERY, 0, count)
+    count = presence.uncounted
+    new = columns.asset[count[columns.asset] < 0].astype(np.int64)
+    if len(new):
+        count[new] = (new * _GOLDEN + batch * _GOLDEN**2) % (1 << 31) % CHECKPOINT_EVERY
+    np.add.at(count, columns.asset, 1)
+    full = columns.asset[count[columns.asset] >= CHECKPOINT_EVERY]
+    if not len(full):
+        return []
+    due = np.unique(full)
+    count[due] = 0
     return [checkpoint(presence, number) for number in due.tolist()]
 
 

@@ -28,13 +28,17 @@ class Publisher:
         self,
         latest: Latest,
         feed: Feed,
-        on_change: Sequence[Callable[[], None]] = (),
-        on_batch: Sequence[Callable[[Prepared], None]] = (),
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        on_events: Callable[[], None] = lambda: None,
+        on_batch: Callable[[Prepared], None] = lambda _: None,
     ) -> None:
+        """Args: on_change: viewers may have something new to see; on_events: hooks may have something to carry out."""
         self.latest = latest
         self.feed = feed
-        self._on_change = tuple(on_change)
-        self._on_batch = tuple(on_batch)
+        self._on_change = on_change
+        self._on_events = on_events
+        self._on_batch = on_batch
 
     def restore(self, snapshot: Snapshot) -> None:
         """What was durable before this process began."""
@@ -50,8 +54,7 @@ class Publisher:
             lane.last_batch = prepared.number
         seen = prepared.judgement.trusted
         self.latest.put(seen.asset, prepared.columns, seen.rows)
-        for told in self._on_batch:
-            told(prepared)
+        self._on_batch(prepared)
         self.tell(events)
         answer(prepared)
 
@@ -59,7 +62,7 @@ class Publisher:
         """Another fix of an asset is the newest trusted one, as judging it again has shown."""
         row = {"asset": asset, **newest}
         self.latest.put(*latest_columns([row]), np.zeros(1, np.int64))
-        self._notify()
+        self._on_change()
 
     def reached(self, states: Mapping[int, str]) -> None:
         """Assets that are silent, offline or online again, as was told durably; `tell` of it follows."""
@@ -67,17 +70,16 @@ class Publisher:
 
     def tell(self, events: Sequence[Event]) -> None:
         """Events that are durable, and whatever else viewers and hooks should look at."""
-        self.feed.append(events)
-        self._notify()
+        if events:
+            self.feed.append(events)
+            self._on_events()
+        self._on_change()
 
     def catch_up(self, event: int) -> None:
         """After a recovery: events up to this one are durable, told or not."""
         self.feed.catch_up(event)
-        self._notify()
-
-    def _notify(self) -> None:
-        for notice in self._on_change:
-            notice()
+        self._on_events()
+        self._on_change()
 
 
 def answer(prepared: Prepared) -> None:

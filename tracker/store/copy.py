@@ -45,28 +45,33 @@ def _head(oid: int, item: int, n: int) -> bytes:
     return _LENGTH.pack(20 + n * item) + _ARRAY_HEAD.pack(1, 0, oid, n, 1)
 
 
-def _items(values: NDArray[np.generic], width: int, oid: int) -> Items:
-    out = np.empty(len(values), dtype=[("length", ">i4"), ("value", f">i{width}")])
+_ITEM: Final = {width: np.dtype([("length", ">i4"), ("value", f">i{width}")]) for width in (2, 4, 8)}
+
+
+def _items(columns: NDArray[np.generic], width: int, oid: int) -> list[Items]:
+    """Of each row of a matrix, which holds the values of one column."""
+    out = np.empty(columns.shape, _ITEM[width])
     out["length"] = width
-    out["value"] = values
-    return Items(out.tobytes(), width, oid)
+    out["value"] = columns
+    return [Items(column.tobytes(), width, oid) for column in out]
 
 
-def int2_items(values: NDArray[np.generic]) -> Items:
-    return _items(values, 2, _INT2_OID)
+def int2_items(columns: NDArray[np.generic]) -> list[Items]:
+    return _items(columns, 2, _INT2_OID)
 
 
-def int4_items(values: NDArray[np.generic]) -> Items:
-    return _items(values, 4, _INT4_OID)
+def int4_items(columns: NDArray[np.generic]) -> list[Items]:
+    return _items(columns, 4, _INT4_OID)
 
 
-def int8_items(values: NDArray[np.generic]) -> Items:
-    return _items(values, 8, _INT8_OID)
+def int8_items(columns: NDArray[np.generic]) -> list[Items]:
+    return _items(columns, 8, _INT8_OID)
 
 
 def time_items(epoch_ms: NDArray[np.int64]) -> Items:
     """Values of type timestamptz from epoch milliseconds."""
-    return _items((epoch_ms - PG_EPOCH_MS) * 1000, 8, _TIMESTAMPTZ_OID)
+    [items] = _items(((epoch_ms - PG_EPOCH_MS) * 1000)[np.newaxis], 8, _TIMESTAMPTZ_OID)
+    return items
 
 
 def jsonb_array(values: Sequence[bytes | None]) -> bytes:

@@ -51,25 +51,10 @@ _COLUMNS: Final = (
     "stream_gaps",
 )
 
-# The columns of fixes and of streams, in their order.
-_FIX_ITEMS: Final = (
-    ("asset", copy.int4_items),
-    ("device", copy.int4_items),
-    ("time_ms", copy.time_items),
-    ("lon", copy.int4_items),
-    ("lat", copy.int4_items),
-    ("alt", copy.int4_items),
-    ("speed", copy.int4_items),
-    ("course", copy.int2_items),
-    ("accuracy", copy.int4_items),
-    ("flags", copy.int2_items),
-)
-_STREAM_ITEMS: Final = (
-    ("stream", copy.int4_items),
-    ("seq", copy.int8_items),
-    ("session", copy.int4_items),
-    ("gaps", copy.int8_items),
-)
+# The columns of fixes by their width, each with its place among them.
+_FIX_INT4: Final = {"asset": 0, "device": 1, "lon": 3, "lat": 4, "alt": 5, "speed": 6, "accuracy": 8}
+_FIX_INT2: Final = {"course": 7, "flags": 9}
+_TIME: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +104,7 @@ def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Curso
     time_ms, attributes = columns.time_ms[order], None
     if columns.attributes is not None:
         attributes = [columns.attributes[i] for i in order.tolist()]
-    fixes = [encode(getattr(columns, name)[order]) for name, encode in _FIX_ITEMS]
-    streams = [encode(np.array(getattr(cursors, name), np.int64)[moved]) for name, encode in _STREAM_ITEMS]
+    fixes, streams = _fixes(columns, order, time_ms), _streams(cursors, moved)
     rows = [copy.HEADER]
     for bucket, extent in enumerate(_extents(time_ms, edges)):
         mine, entries = slice(*edges[bucket : bucket + 2]), slice(*moved_edges[bucket : bucket + 2])
@@ -139,6 +123,21 @@ def journal_rows(number: int, recorded_ms: int, columns: Columns, cursors: Curso
         rows.append(copy.row(fields))
     rows.append(copy.TRAILER)
     return b"".join(rows)
+
+
+def _fixes(columns: Columns, order: Ints, time_ms: NDArray[np.int64]) -> list[copy.Items]:
+    """The columns of fixes in their order; those of one width are encoded together."""
+    found: dict[int, copy.Items] = {_TIME: copy.time_items(time_ms)}
+    for places, encode in ((_FIX_INT4, copy.int4_items), (_FIX_INT2, copy.int2_items)):
+        values = np.stack([getattr(columns, name) for name in places])[:, order]
+        found |= zip(places.values(), encode(values), strict=True)
+    return [found[place] for place in sorted(found)]
+
+
+def _streams(cursors: Cursors, order: Ints) -> list[copy.Items]:
+    stream, session = copy.int4_items(np.array([cursors.stream, cursors.session], np.int64)[:, order])
+    seq, gaps = copy.int8_items(np.array([cursors.seq, cursors.gaps], np.int64)[:, order])
+    return [stream, seq, session, gaps]
 
 
 def _by_bucket(asset: NDArray[np.integer[Any]]) -> tuple[Ints, list[int]]:
