@@ -130,7 +130,7 @@ class Contacts:
 
     def hear_fixes(self, devices: Ints) -> None:
         """They sent fixes: a reason for sending none is over."""
-        for device in np.unique(devices[self.refutable[devices]]).tolist():
+        for device in set(devices[self.refutable[devices]].tolist()):
             self.say(device, None)
 
     def say(self, device: int, reason: str | None) -> None:

@@ -20,6 +20,7 @@ from tracker.domain.fleet import Fleet
 from tracker.domain.index import FenceIndex
 from tracker.domain.judge import judge
 from tracker.domain.presence import Judgement, Presence
+from tracker.domain.runs import spread
 from tracker.pipeline.findings import findings
 from tracker.pipeline.stream import Lane, Source
 from tracker.store.journal import Findings
@@ -164,8 +165,7 @@ def _note_refusals(out: _Gathered, i: int, known: int, count: int, decoded: Deco
 
 def _spans(firsts: Sequence[int], counts: Sequence[int]) -> Ints:
     """first, first + 1, … of each span, one span behind the other."""
-    ends = np.cumsum(counts)
-    return np.repeat(np.subtract(firsts, ends) + counts, counts) + np.arange(int(ends[-1]))
+    return spread(np.array(firsts, np.int64), np.array(counts, np.int64))[1]
 
 
 def _observed(gathered: _Gathered, decoded: Decoded, now_ms: int) -> Observations:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracker.domain.batch import Mask
 from tracker.domain.fix import OLDEST_MS
 from tracker.domain.fold import Fold, FullKey, Turning, key_of, keys_of
+from tracker.domain.judge import equal_to_previous
 from tracker.domain.presence import AssetState, Key
 from tracker.domain.revision import Comparison, Standing
 from tracker.store.fixes import Stored
@@ -184,9 +185,7 @@ def _by_place(stored: Stored, doubt: NDArray[np.int16]) -> NDArray[np.int16]:
     """What is doubted is a place: of equal fixes only the first is judged, and speaks for all."""
     if not len(stored):
         return doubt
-    columns, first = stored.columns, np.arange(len(stored)) == 0
-    for column in (columns.time_ms, columns.lon, columns.lat):
-        first[1:] |= column[1:] != column[:-1]
+    first = ~equal_to_previous(stored.columns, np.arange(len(stored)))
     starts = np.flatnonzero(first)
     return np.asarray(np.bitwise_or.reduceat(doubt, starts)[np.cumsum(first) - 1], np.int16)
 
@@ -210,9 +209,6 @@ def _sorts_after(time_ms: Any, lon: Any, lat: Any, place: Key) -> Mask:
 
 def parted(stored: Stored, size: int) -> tuple[Stored, Stored]:
     """About so many of the first, and the rest; equal ones stay together."""
-    columns = stored.columns
-    same = np.ones(max(len(stored) - size, 0), np.bool_)
-    for column in (columns.time_ms, columns.lon, columns.lat):
-        same &= column[size:] == column[size - 1 : -1]
+    same = equal_to_previous(stored.columns, np.arange(len(stored)))[size:]
     end = size + int(np.argmin(same)) if not same.all() else len(stored)
     return stored.take(slice(0, end)), stored.take(slice(end, None))

@@ -129,14 +129,14 @@ def _fixes(columns: Columns, order: Ints, time_ms: NDArray[np.int64]) -> list[co
     """The columns of fixes in their order; those of one width are encoded together."""
     found: dict[int, copy.Items] = {_TIME: copy.time_items(time_ms)}
     for places, encode in ((_FIX_INT4, copy.int4_items), (_FIX_INT2, copy.int2_items)):
-        values = np.stack([getattr(columns, name) for name in places])[:, order]
-        found |= zip(places.values(), encode(values), strict=True)
+        values = np.array([getattr(columns, name) for name in places])
+        found |= zip(places.values(), encode(values.take(order, axis=1)), strict=True)
     return [found[place] for place in sorted(found)]
 
 
 def _streams(cursors: Cursors, order: Ints) -> list[copy.Items]:
-    stream, session = copy.int4_items(np.array([cursors.stream, cursors.session], np.int64)[:, order])
-    seq, gaps = copy.int8_items(np.array([cursors.seq, cursors.gaps], np.int64)[:, order])
+    stream, session = copy.int4_items(np.array([cursors.stream, cursors.session], np.int64).take(order, axis=1))
+    seq, gaps = copy.int8_items(np.array([cursors.seq, cursors.gaps], np.int64).take(order, axis=1))
     return [stream, seq, session, gaps]
 
 
