@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.errors import InvalidField
-from tracker.wire.times import EPOCH, parse_when, rfc3339, to_datetime, to_ms
+from tracker.wire.times import EPOCH, all_ms, parse_when, rfc3339, to_datetime, to_ms
 
 FIRST_MS = -62_135_596_800_000  # of the year 1
 LAST_MS = 253_402_300_799_999  # of the year 9999
@@ -21,6 +21,11 @@ def test_milliseconds_survive_every_form(ms: int) -> None:
     assert parse_when(ms, "from") == ms
     assert parse_when(str(ms), "from") == ms
     assert rfc3339(ms) == rfc3339(to_datetime(ms))
+
+
+@given(st.lists(st.datetimes(datetime(1700, 1, 1), datetime(2240, 1, 1), timezones=st.timezones()), max_size=3))  # noqa: DTZ001
+def test_many_at_once_are_the_same(instants: list[datetime]) -> None:
+    assert all_ms(instants).tolist() == [to_ms(each) for each in instants]
 
 
 @given(every_ms, st.integers(0, 999))

@@ -19,7 +19,7 @@ from tracker.domain.batch import DEGREE, Floats, Ints, Mask, to_course, to_units
 from tracker.domain.fix import FUTURE_REJECTED_AFTER_MS, MAX_ATTRIBUTES_BYTES, OLDEST_MS, RANGES, REJECT_CODES
 from tracker.wire.device import NO_ATTRIBUTES, Refusal, When
 from tracker.wire.jsonb import fault
-from tracker.wire.times import to_ms
+from tracker.wire.times import all_ms, to_ms
 
 UNTIMED: Final = np.iinfo(np.int64).min
 _PLACE: Final = 2  # of RANGES: lat and lon, without which there is no fix
@@ -153,9 +153,12 @@ def _in_range(values: Floats, refused: dict[int, Refusal]) -> Floats:
 
 
 def _times_ms(fixes: Sequence[Sent]) -> NDArray[np.int64]:
-    times = [fix.time for fix in fixes]
-    if set(map(type, times)) == {int}:
+    times: list[Any] = [fix.time for fix in fixes]
+    kinds = set(map(type, times))
+    if kinds == {int}:
         return np.array(times, dtype=np.int64)
+    if kinds == {datetime}:
+        return all_ms(times)
     return np.array([_time_ms(time) for time in times], dtype=np.int64)
 
 
