@@ -61,6 +61,10 @@ SELECT b FROM unnest($2::int[]) AS b WHERE pg_try_advisory_xact_lock($1::int, b)
 -- name: record_revision
 SELECT record_revision($1, $2)
 
+-- name: see_believed
+-- What was filed while it was doubted is seen when it is believed; that less is seen `record_revision` knows.
+UPDATE latest SET seen = $2 WHERE asset = $1 AND seen < $2
+
 -- name: fix_of_asset
 -- One trusted fix by its place, of those equal in it the first: as the table `latest` has it.
 SELECT u.device, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.attributes, u.batch

@@ -224,8 +224,8 @@ class History:
         """The batch comes after all was read and judged again, and before that is applied."""
         node = self.node
         assert node is not None
-        chosen = sorted(self.writer.late)
-        self.writer.late.clear()
+        chosen = sorted(self.reviser._due())
+        self.writer.late.difference_update(chosen)
         reviews = [await review(node.database, self.writer, asset, self.reviser._tell) for asset in chosen]
         found = [each for each in reviews if each is not None]
         await self.batch(batch)

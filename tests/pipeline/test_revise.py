@@ -210,6 +210,16 @@ STORIES: dict[str, list[Step]] = {
         batch(at(50, -1), at(60, -1), at(70, -1)),
         fence(3, shape=polygon([[box(-2, 0, 4, 4)]])),
     ],
+    "filed while it was doubted, and believed later": [
+        batch(at(0, -1), at(1000, -1)),
+        fence(),
+        batch(at(50, 500), at(55, 500)),
+        "file",
+        "revise",
+        batch(at(45, 500)),
+        "revise",
+        "file",
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

@@ -236,6 +236,8 @@ async def _write(connection: Connection, correction: _Correction, number: int) -
         "seen": None if trusted is None else trusted.seen,
     }
     await connection.execute(sql("record_revision"), stretch.asset, document)
+    if stretch.at_end and trusted is not None:
+        await connection.execute(sql("see_believed"), stretch.asset, trusted.seen)
     if not stretch.complete:
         await connection.execute(sql("widen_late"), stretch.asset, stretch.batch, to_datetime(stretch.until_ms))
     return last
