@@ -58,7 +58,8 @@ NUMBERS: Final = ("asset", "device", "time_ms", "lon", "lat", "alt", "speed", "c
 
 def to_units(values: Floats, per_unit: Floats | float) -> NDArray[np.int32]:
     """SI values to stored integers, NaN to "not known"; the caller has checked the range."""
-    units = np.rint(values * per_unit)
+    units = values * per_unit
+    np.rint(units, out=units)  # large arrays are made anew as pages, which costs more than the arithmetic
     units[np.isnan(units)] = UNKNOWN_INT32
     return units.astype(np.int32)
 
