@@ -305,11 +305,11 @@ def _as_moved(seen: Seen, sight: Sight) -> Seen:
     return Seen(seen.rows, seen.asset, records, {}, {})
 
 
-def _concerns(sight: Sight, index: FenceIndex, columns: Columns, rows: Ints, at: Ints) -> bool:
+def _concerns(sight: Sight, columns: Columns, rows: Ints, at: Ints, *, has_ruled: bool) -> bool:
     """Whether a geofence of the sight may have anything to do with its rows: one holds a fix, an asset may leave one,
     or one has options.
     """
-    if len(at) or index.has_ruled or sight.entries:
+    if len(at) or has_ruled or sight.entries:
         return True
     return bool(sight.inside) and not sight.inside.keys().isdisjoint(columns.asset[rows].tolist())
 
@@ -393,7 +393,8 @@ def judge(
     for sight, rows, pairs in zip(
         presence.sights, (trusted, every), _by_sight(index, columns, trusted, every), strict=True
     ):
-        if _concerns(sight, index, columns, rows, pairs[0]):
+        has_ruled = index.has_ruled and (sight is presence.trusted or index.has_every_fix)
+        if _concerns(sight, columns, rows, pairs[0], has_ruled=has_ruled):
             admits = _of_quality("all" if sight is presence.every else "trusted", matches)
             steps = steps_of(columns, rows, sight.newest, stored_in)
             seen, mine = see(columns, rows, steps, sight, index, pairs, stored_in, admits)

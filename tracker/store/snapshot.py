@@ -58,8 +58,10 @@ async def load(connection: Connection) -> Snapshot:
             ruled = {version.fence.id for version in earlier if not version.fence.rule.plain}
             every = {version.fence.id for version in earlier if version.fence.quality == "all"}
             current = [
-                Version(each.from_batch, replace(each.fence, once_ruled=number in ruled, once_all=number in every))
-                for each, number in ((each, each.fence.id) for each in current)
+                replace(
+                    each, fence=replace(each.fence, once_ruled=each.fence.id in ruled, once_all=each.fence.id in every)
+                )
+                for each in current
             ]
             newest = _newest(
                 await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest"))
