@@ -202,6 +202,13 @@ STORIES: dict[str, list[Step]] = {
         fence(2),
         batch(at(50, 1, flags=POOR)),
     ],
+    "entered at a flagged fix, and left at a trusted one before it": [
+        fence(quality="all"),
+        fence(number=2, shape=polygon([[box(8, 0, 10, 4)]])),
+        batch(at(100, 1, flags=POOR)),
+        fence(2),
+        batch(*(at(time_s, 9 if time_s % 20 else 20) for time_s in range(10, 140, 10))),
+    ],
     "changes at a place that was stored twice, of which one had none yet": [
         fence(),
         batch(at(100, -1)),

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from tracker.domain.fold import Fact
 from tracker.domain.presence import ENTER, EXIT, Crossed
@@ -105,6 +105,7 @@ def _by_fence(told: Sequence[tuple[int, int, _Told]]) -> defaultdict[int, list[_
 
 
 _Since = tuple[int, ...] | None  # the fix since which an asset is inside; None: it is outside
+_BEFORE_ITS_ENTER: Final[_Since] = ()
 
 
 def _agreement(old: Sequence[Standing], new: Sequence[Fact], entered_ms: int | None) -> tuple[int, int, int | None]:
@@ -127,12 +128,17 @@ def _agreement(old: Sequence[Standing], new: Sequence[Fact], entered_ms: int | N
 def _turned_at(
     told: Sequence[Standing] | Sequence[Fact], start: int, here: tuple[int, ...], side: _Since
 ) -> tuple[_Since, int]:
-    """The side after all turns at a place, which come in no order."""
+    """The side after all turns at a place, which come in no order. An exit may be told of a place before the one of its
+    enter, where a geofence judges trusted fixes only and was entered when it judged all: in between the side is none
+    that anything agrees with, as both turns are to be mended together.
+    """
     end = start
     while end < len(told) and (told[end].time_ms, told[end].lon, told[end].lat) == here:
         end += 1
     inside = (side is not None) != bool((end - start) % 2)
     entered = any(each.kind == ENTER for each in told[start:end])
+    if inside and side is None and not entered:
+        return _BEFORE_ITS_ENTER, end
     return (None if not inside else here if entered else side), end
 
 
