@@ -227,6 +227,12 @@ STORIES: dict[str, list[Step]] = {
         "revise",
         "file",
     ],
+    "made and changed at once, while a run is under way": [
+        batch(at(100, 9)),
+        fence(shape=FAR),
+        fence(2, confirm_fixes=2),
+        batch(at(90, 1), at(110, 1), at(120, 1)),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

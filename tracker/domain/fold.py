@@ -331,6 +331,8 @@ class Fold:
         for number in numbers:
             old = self.chronicle.version(number, turning.batch - 1)
             new = self.chronicle.version(number, turning.batch)
+            if old is None and new is not None and turning.geofence != 0:  # made and changed between two batches
+                old = self.chronicle.versions(number)[0].fence
             if old is None or new is None or (turning.geofence == 0 and not self._concerned(new, turning.batch)):
                 continue
             for each in turned(presence, old, new, _ONLY, self._matches(turning.batch), cause):
