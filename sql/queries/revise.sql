@@ -48,10 +48,12 @@ WHERE e.asset = $1 AND e.geofence IS NOT NULL AND e.near IS NULL AND e.status <>
 ORDER BY e.fix_time, e.lon, e.lat, e.id
 
 -- name: visits_to_revise
--- The visits of an asset in some geofences that overlap a span of time.
+-- The visits of an asset in some geofences that overlap a span of time, or would: until they are mended, some have an
+-- exit before their enter.
 SELECT id, geofence, geofence_version, enter_time, enter_event, initial, exit_time, exit_event
 FROM visit
-WHERE asset = $1 AND geofence = ANY ($2::int[]) AND enter_time <= $4 AND (exit_time IS NULL OR exit_time >= $3)
+WHERE asset = $1 AND geofence = ANY ($2::int[]) AND enter_time <= $4
+  AND (exit_time IS NULL OR exit_time >= $3 OR enter_time >= $3)
 ORDER BY geofence, enter_time, id
 
 -- name: held_buckets

@@ -144,23 +144,41 @@ def test_only_enters_and_exits_make_visits() -> None:
 def test_what_is_judged_so_far_is_told_up_to_where_both_stories_are_on_one_side() -> None:
     old = [standing(1, ENTERED), standing(2, LEFT), standing(3, fact(ENTER, 40)), standing(4, fact(DWELL, 50))]
     new = [fact(ENTER, 12), fact(EXIT, 22), fact(ENTER, 30, of=DEPOT), fact(DWELL, 55)]
-    found = settled(old, new, {}, complete=False)
+    found = settled(old, new, [visit(1, (10, 1), (20, 2)), visit(2, (40, 3))], {}, complete=False)
     assert (found.old, found.new) == ([old[0], old[1], old[3]], [new[0], new[1], new[3]])
     assert (found.left_old, found.left_new) == ([old[2]], [new[2]])
     assert found.left_entered == {YARD.id: None, DEPOT.id: None}
-    whole = settled(old, new, {}, complete=True)
+    whole = settled(old, new, [], {}, complete=True)
     assert (whole.old, whole.new, whole.left_old, whole.left_new) == (old, new, (), ())
 
 
 def test_inside_since_another_fix_is_not_the_same_side() -> None:
     old, new = [standing(2, LEFT)], [fact(EXIT, 15), fact(ENTER, 17)]
-    found = settled(old, new, {YARD.id: 3}, complete=False)
+    known = visit(7, (3, 1), (20, 2))
+    found = settled(old, new, [known], {YARD.id: 3}, complete=False)
     assert (found.old, found.new, found.left_old, found.left_new) == ([], [], old, new)
     assert found.left_entered == {YARD.id: 3}
-    same = settled([*old, standing(9, fact(ENTER, 17))], new, {YARD.id: 3}, complete=False)
+    old = [standing(2, fact(EXIT, 16)), standing(9, fact(ENTER, 17))]
+    same = settled(old, new, [visit(7, (3, 1), (16, 2)), visit(8, (17, 9))], {YARD.id: 3}, complete=False)
     assert (len(same.old), len(same.new), same.left_entered) == (2, 2, {})
 
 
 def test_turns_at_one_place_come_in_no_order() -> None:
     old = [standing(5, fact(ENTER, 20)), standing(9, fact(EXIT, 20))]  # the exit was told later
-    assert settled(old, [LEFT, fact(ENTER, 20)], {YARD.id: 3}, complete=False).left_entered == {}
+    stays = [visit(7, (3, 1), (20, 9)), visit(8, (20, 5))]
+    assert settled(old, [LEFT, fact(ENTER, 20)], stays, {YARD.id: 3}, complete=False).left_entered == {}
+
+
+def test_a_visit_of_which_the_exit_lies_before_the_enter_is_mended_whole() -> None:
+    """Also where another one ends between the two, so that enters and exits take turns all the same."""
+    exit_, enter = standing(2, LEFT), standing(1, fact(ENTER, 40))
+    odd = visit(7, (40, 1), (20, 2))
+    so_far = settled([exit_], [], [odd], {}, complete=False)
+    assert (so_far.old, so_far.left_old) == ([], [exit_])
+    whole = settled([exit_, enter], [], [odd], {}, complete=False)
+    assert (whole.old, whole.left_old) == ([exit_, enter], [])
+    known, left, new = visit(6, (3, 8), (40, 9)), standing(9, fact(EXIT, 40)), [fact(EXIT, 15)]
+    so_far = settled([exit_], new, [known, odd], {YARD.id: 3}, complete=False)
+    assert (so_far.left_old, so_far.left_new) == ([exit_], new)
+    whole = settled([exit_, enter, left], new, [known, odd], {YARD.id: 3}, complete=False)
+    assert (whole.left_old, whole.left_new) == ([], [])

@@ -209,6 +209,17 @@ STORIES: dict[str, list[Step]] = {
         fence(2),
         batch(*(at(time_s, 9 if time_s % 20 else 20) for time_s in range(10, 140, 10))),
     ],
+    "entered at a flagged fix where another visit ended, and left at a trusted one before it": [
+        fence(shape=polygon([[box(0, 0, 5, 2)]]), quality="all"),
+        batch(
+            *(at(time_s, 0, 1) for time_s in (70, 90)),
+            *(at(time_s, 2, 2) for time_s in (100, 110, 120, 130, 130)),
+            at(150, 4, 3, flags=POOR),
+            at(0, 0, 0),
+        ),
+        fence(2, shape=polygon([[[[0, 0], [4 / 128, 2 / 128], [0, 2 / 128], [0, 0]]]])),
+        batch(*(at(time_s, -4, 0) for time_s in (130, 140, 150, 150, 160))),
+    ],
     "changes at a place that was stored twice, of which one had none yet": [
         fence(),
         batch(at(100, -1)),

@@ -65,23 +65,32 @@ class Comparison(NamedTuple):
 
 
 def settled(
-    old: Sequence[Standing], new: Sequence[Fact], entered: Mapping[int, int | None], *, complete: bool
+    old: Sequence[Standing],
+    new: Sequence[Fact],
+    stays: Iterable["Visit"],
+    entered: Mapping[int, int | None],
+    *,
+    complete: bool,
 ) -> Comparison:
     """As much as can be told of a stretch that was judged only so far: of each geofence up to where what stands and
     what should stand are last inside since the same fix, or both outside. Visits can be mended there, and only there.
 
     Args:
+        stays: the visits that stand, of all geofences that something is told of.
         complete: all was judged, so that they agree at its end.
     """
     if complete:
         return Comparison(old, new, entered, (), (), {})
     standing = _by_fence([(each.fence, each.kind, each) for each in old])
     found = _by_fence([(each.fence.id, each.kind, each) for each in new])
+    stayed = defaultdict[int, list[Visit]](list)
+    for visit in stays:
+        stayed[visit.geofence].append(visit)
     left_entered: dict[int, int | None] = {}
     left = set[int]()  # by identity
     for fence in standing.keys() | found.keys():
         turned, turns = standing[fence], found[fence]
-        so_many, as_many, since_ms = _agreement(turned, turns, entered.get(fence))
+        so_many, as_many, since_ms = _agreement(turned, turns, stayed[fence], entered.get(fence))
         if (so_many, as_many) != (len(turned), len(turns)):
             left_entered[fence] = since_ms
             left.update(map(id, (*turned[so_many:], *turns[as_many:])))
@@ -105,40 +114,66 @@ def _by_fence(told: Sequence[tuple[int, int, _Told]]) -> defaultdict[int, list[_
 
 
 _Since = tuple[int, ...] | None  # the fix since which an asset is inside; None: it is outside
-_BEFORE_ITS_ENTER: Final[_Since] = ()
+_NO_SIDE: Final[_Since] = ()
 
 
-def _agreement(old: Sequence[Standing], new: Sequence[Fact], entered_ms: int | None) -> tuple[int, int, int | None]:
+class _Stayed:
+    """The side of one geofence by the visits that stand, at one place after the other.
+
+    An exit may be told of a place before the one of its enter: where a geofence judged every fix and now only trusted
+    ones, which may come after and lie before. Between the two there is no side, as they are to be mended together.
+    """
+
+    def __init__(self, old: Sequence[Standing], visits_: Sequence["Visit"], entered_ms: int | None) -> None:
+        own = {each.id for each in old}
+        self._visit_of = {event: v.enter_event for v in visits_ for event in (v.enter_event, v.exit_event)}
+        under_way = _under_way([v for v in visits_ if v.enter_event not in own], entered_ms)
+        self._open: dict[int | None, _Since] = {}  # visits of which one end is passed, by the event of their enter
+        if entered_ms is not None:
+            self._open[None if under_way is None else under_way.enter_event] = (entered_ms,)
+
+    def pass_by(self, each: Standing) -> None:
+        visit = self._visit_of.get(each.id, each.id)
+        if self._open.pop(visit, None) is None:
+            self._open[visit] = _of_turn(each) if each.kind == ENTER else _NO_SIDE
+
+    @property
+    def side(self) -> _Since:
+        return next(iter(self._open.values()), None) if len(self._open) < 2 else _NO_SIDE
+
+
+def _agreement(
+    old: Sequence[Standing], new: Sequence[Fact], stays: Sequence["Visit"], entered_ms: int | None
+) -> tuple[int, int, int | None]:
     """How many of the turns of one geofence lead to the last place at which both sides are the same, and since when the
     asset is inside there.
     """
-    stood: _Since = None if entered_ms is None else (entered_ms,)
-    stands, so_many, as_many, best = stood, 0, 0, (0, 0, entered_ms)
+    stayed = _Stayed(old, stays, entered_ms)
+    stands: _Since = None if entered_ms is None else (entered_ms,)
+    so_many, as_many, best = 0, 0, (0, 0, entered_ms)
     while so_many < len(old) or as_many < len(new):
-        heads = [(each.time_ms, each.lon, each.lat) for each in old[so_many : so_many + 1]]
-        heads += [(each.time_ms, each.lon, each.lat) for each in new[as_many : as_many + 1]]
-        here = min(heads)
-        stood, so_many = _turned_at(old, so_many, here, stood)
+        heads = [_of_turn(each) for each in old[so_many : so_many + 1]]
+        here = min([*heads, *(_of_turn(each) for each in new[as_many : as_many + 1])])
+        while so_many < len(old) and _of_turn(old[so_many]) == here:
+            stayed.pass_by(old[so_many])
+            so_many += 1
         stands, as_many = _turned_at(new, as_many, here, stands)
-        if stood == stands:
-            best = so_many, as_many, None if stood is None else stood[0]
+        if stayed.side == stands:
+            best = so_many, as_many, None if stands is None else stands[0]
     return best
 
 
-def _turned_at(
-    told: Sequence[Standing] | Sequence[Fact], start: int, here: tuple[int, ...], side: _Since
-) -> tuple[_Since, int]:
-    """The side after all turns at a place, which come in no order. An exit may be told of a place before the one of its
-    enter, where a geofence judges trusted fixes only and was entered when it judged all: in between the side is none
-    that anything agrees with, as both turns are to be mended together.
-    """
+def _of_turn(each: Standing | Fact) -> tuple[int, ...]:
+    return each.time_ms, each.lon, each.lat
+
+
+def _turned_at(told: Sequence[Fact], start: int, here: tuple[int, ...], side: _Since) -> tuple[_Since, int]:
+    """The side after all turns at a place, which come in no order."""
     end = start
-    while end < len(told) and (told[end].time_ms, told[end].lon, told[end].lat) == here:
+    while end < len(told) and _of_turn(told[end]) == here:
         end += 1
     inside = (side is not None) != bool((end - start) % 2)
     entered = any(each.kind == ENTER for each in told[start:end])
-    if inside and side is None and not entered:
-        return _BEFORE_ITS_ENTER, end
     return (None if not inside else here if entered else side), end
 
 
@@ -242,9 +277,7 @@ def visits(
         entered_ms: of the visit under way at its beginning, if there is one.
         at_end: whether nothing was judged after the stretch; else whoever is inside then leaves as it was told.
     """
-    known_before = [v for v in before if v.enter_event not in replaced and v.enter_ms == entered_ms]
-    # Of several that began in one millisecond it is the last, which lasted longest.
-    under_way = max(known_before, key=lambda v: math.inf if v.exit_ms is None else v.exit_ms, default=None)
+    under_way = _under_way([v for v in before if v.enter_event not in replaced], entered_ms)
     mine = [v for v in before if v.enter_event in replaced or v is under_way]
     spanning = None if at_end else next((v for v in mine if v.exit_event not in replaced), None)
     left = (None, None) if spanning is None else (spanning.exit_ms, spanning.exit_event)
@@ -261,3 +294,9 @@ def visits(
     if current is not None:
         out.append(replace(current, exit_ms=left[0], exit_event=left[1]))
     return [v.id for v in mine if v.id is not None], out
+
+
+def _under_way(before: Iterable[Visit], entered_ms: int | None) -> Visit | None:
+    """Of several that began in one millisecond the last, which lasted longest."""
+    known = [v for v in before if v.enter_ms == entered_ms]
+    return max(known, key=lambda v: math.inf if v.exit_ms is None else v.exit_ms, default=None)

@@ -132,13 +132,15 @@ async def _compared(connection: Connection, writer: Writer, stretch: Stretch) ->
     old = [*stretch.left, *(each for each, batch in rows if _is_within(each, batch, stretch))]
     old = [each for each in old if writer.chronicle.current(each.fence) is not None]
     facts = [fact for fact in stretch.fold.facts if writer.chronicle.current(fact.fence.id) is not None]
-    compared = settled(old, facts, {**_entered(stretch.before), **stretch.entered}, complete=stretch.complete)
+    fences = sorted({each.fence for each in old} | {fact.fence.id for fact in facts})
+    first_ms = min([span[0], *(each.time_ms for each in old), *(fact.time_ms for fact in facts)])
+    stays = await revision.visits(connection, stretch.asset, fences, (first_ms, span[1])) if fences else []
+    entered = {**_entered(stretch.before), **stretch.entered}
+    compared = settled(old, facts, stays, entered, complete=stretch.complete)
     differences, same = compare(compared.old, compared.new)
-    concerned = sorted({_fence_of(each) for each in differences})
-    first_ms = min([span[0], *(each.time_ms for each in compared.old), *(each.time_ms for each in compared.new)])
-    before: dict[int, list[Visit]] = {fence: [] for fence in concerned}
-    if concerned:
-        for visit in await revision.visits(connection, stretch.asset, concerned, (first_ms, span[1])):
+    before: dict[int, list[Visit]] = {_fence_of(each): [] for each in differences}
+    for visit in stays:
+        if visit.geofence in before:
             before[visit.geofence].append(visit)
     return _Correction(
         stretch,
