@@ -71,13 +71,13 @@ class Reader:
                 self.comments += 1
 
     async def next(self) -> dict[str, str]:
-        return await asyncio.wait_for(anext(self._frames), 10)
+        return await asyncio.wait_for(anext(self._frames), 30)
 
     async def ids(self, count: int) -> list[str]:
         return [(await self.next())["id"] for _ in range(count)]
 
     async def rest(self) -> list[dict[str, str]]:
-        return await asyncio.wait_for(self._all(), 10)
+        return await asyncio.wait_for(self._all(), 30)
 
     async def _all(self) -> list[dict[str, str]]:
         return [frame async for frame in self._frames]
@@ -207,7 +207,7 @@ async def test_a_quiet_stream_shows_that_it_lives(api: Api, monkeypatch: pytest.
     async with Reader(api) as reader:
         waiting = asyncio.create_task(reader.next(), name="reader")
         # A comment is a line that begins with a colon: as name and value it has an empty name.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while reader.comments < 3:
                 await asyncio.sleep(0)
         waiting.cancel()
@@ -230,14 +230,14 @@ async def test_a_stream_ends_with_the_session_that_opened_it(api: Api) -> None:
         assert response.status == 200
         await response.content.readuntil(b"\n\n")
         await api.send("POST", "/sign-out", token=None, headers={"Origin": api.origin})
-        assert await asyncio.wait_for(response.content.read(), 10) == b""
+        assert await asyncio.wait_for(response.content.read(), 30) == b""
 
 
 async def test_streams_end_with_the_server_and_leave_nothing_behind(api: Api) -> None:
     async with Reader(api) as reader:
         api.app[FOLLOWERS].close()
         assert await reader.rest() == []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(api.app[FOLLOWERS]):
             await asyncio.sleep(0)
 

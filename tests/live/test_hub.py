@@ -239,14 +239,14 @@ async def test_a_sleeper_is_woken_when_it_is_due_and_something_changed() -> None
             hub.park(sleeper)
             move(hub, Mark(number, 0, 0))
             hub.touch()
-            await asyncio.wait_for(sleeper.wake.wait(), 5)
+            await asyncio.wait_for(sleeper.wake.wait(), 30)
             assert clock() >= due
             hub.unpark(sleeper)
         reader = Sleeper(asyncio.Event(), clock() + 60, hub.latest.now, hub.feed.last_id)
         hub.park(reader)
         hub.feed.catch_up(hub.feed.last_id + 1)
         hub.touch()
-        await asyncio.wait_for(reader.wake.wait(), 5)  # an event waits for nothing
+        await asyncio.wait_for(reader.wake.wait(), 30)  # an event waits for nothing
     finally:
         await hub.stop()
 

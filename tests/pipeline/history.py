@@ -249,7 +249,7 @@ class History:
         """The filer has moved all fixes but not said so yet."""
         node = self.node
         assert node is not None
-        async with node.filer._ready().transaction(), asyncio.timeout(10):
+        async with node.filer._ready().transaction(), asyncio.timeout(60):
             await node.filer.file_due(at_fixes=0)
             while self.reviser._due():  # what is found is held up, also of those that are late again
                 await self.reviser._turn()

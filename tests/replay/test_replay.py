@@ -117,7 +117,7 @@ async def test_a_loop_goes_round_until_it_is_stopped(api: Api, tmp_path: Path) -
     running = asyncio.create_task(
         replay(path, api.url, admin_token=ADMIN, speed=100, shift_to_now=True, loop=True, on_progress=hear)
     )
-    await asyncio.wait_for(thrice.wait(), 20)
+    await asyncio.wait_for(thrice.wait(), 30)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -36,7 +36,7 @@ async def open_device(server: Server, **options: Any) -> AsyncIterator[Device]:
 
 async def until(device: Device, condition: Callable[[], bool]) -> None:
     """Return when this is so; looked at between the loop's steps."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)
 

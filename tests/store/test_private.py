@@ -228,7 +228,7 @@ async def test_a_stopping_postmaster_is_waited_for(started: PrivateCluster, data
     os.close(started._lock or -1)
     successor = PrivateCluster(data, throwaway=True)
     start = asyncio.create_task(successor.start(), name="start")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (found := running(data / "postgres")) and found.status != "stopping":
             await asyncio.sleep(0.01)
     assert not start.done()
@@ -247,7 +247,7 @@ async def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(
     postmaster = running(data / "postgres")
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not ((found := running(data / "postgres")) and found.pid != postmaster.pid and found.status == "ready"):
             await asyncio.sleep(0.01)
     assert await answer(started.url(), "SELECT answer FROM kept") == 42
