@@ -7,6 +7,10 @@ SELECT batch, first_time, last_time FROM late WHERE asset = $1 AND batch <= $2 O
 -- name: checkpoint_before
 SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND time < $2 ORDER BY time DESC LIMIT 1
 
+-- name: any_between
+-- Whether anything of an asset that was stored after batch $4 has its time between two instants, either included.
+SELECT EXISTS (SELECT FROM position WHERE asset = $1 AND fix_time BETWEEN $2 AND $3 AND batch > $4)
+
 -- name: checkpoint_floor
 -- The state that nothing before is judged again from.
 SELECT time, changes, state FROM checkpoint WHERE asset = $1 AND floor

@@ -244,6 +244,15 @@ STORIES: dict[str, list[Step]] = {
         fence(2, confirm_fixes=2),
         batch(at(90, 1), at(110, 1), at(120, 1)),
     ],
+    "trusted fixes before a flagged one where a state is kept": [
+        fence(),
+        batch(at(0, 1), at(30, 2)),
+        batch(*(at(time_s, 2) for time_s in (10, 15, 20)), at(40, 2, flags=POOR)),
+        "revise",
+        batch(at(35, 9), at(45, 9)),
+        batch(at(60, 9), at(70, 9)),
+        batch(at(50, 9)),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

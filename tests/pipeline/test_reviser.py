@@ -110,7 +110,7 @@ async def test_of_old_states_one_stays_for_each_day(connection: asyncpg.Connecti
     await connection.executemany(insert, rows)
     for _ in range(2):
         await connection.execute(sql("thin_checkpoints"))
-        await connection.execute(f"{insert} ON CONFLICT DO NOTHING", 1, 24 * 10)
+        await connection.execute(f"{insert} ON CONFLICT DO NOTHING", 1, 24 * 10 + 1)
     left = await connection.fetch(
         "SELECT asset, count(*), count(DISTINCT date_trunc('day', time, 'UTC')) AS days FROM checkpoint"
         " WHERE time < now() - interval '8 days' GROUP BY asset ORDER BY asset"

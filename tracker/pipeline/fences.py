@@ -175,7 +175,8 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
             once_all=old.sees_all,
         )
         if old.judges_like(new):
-            new = replace(new, version=old.version, shape=old.shape)
+            known = {"version": old.version, "shape": old.shape, "once_ruled": old.once_ruled, "once_all": old.once_all}
+            new = replace(new, **known)  # type: ignore[arg-type]
             with translated():
                 await connection.execute(sql("update_geofence"), *_described(new))
             writer.index.put(new)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tracker.domain.fix import OLDEST_MS
 from tracker.domain.fold import Tags, Turning
 from tracker.domain.presence import AssetState, Crossed, Span
 from tracker.domain.revision import Standing, Visit
@@ -41,9 +42,23 @@ async def late(connection: Connection, asset: int, until_batch: int) -> list[Lat
 
 
 async def checkpoint_before(connection: Connection, asset: int, time_ms: int) -> Checkpoint | None:
-    """The last one before an instant."""
+    """The last one before an instant that knows all that is stored up to its place."""
     with translated():
-        return _checkpoint(await connection.fetchrow(sql("checkpoint_before"), asset, to_datetime(time_ms)))
+        found = _checkpoint(await connection.fetchrow(sql("checkpoint_before"), asset, to_datetime(time_ms)))
+        while found is not None and await _is_overtaken(connection, asset, found):
+            found = _checkpoint(await connection.fetchrow(sql("checkpoint_before"), asset, to_datetime(found.time_ms)))
+    return found
+
+
+async def _is_overtaken(connection: Connection, asset: int, checkpoint: Checkpoint) -> bool:
+    """Whether fixes were stored since with a place between the newest trusted fix of a state and its newest of any.
+    Those are not late, so that nobody judged again from before it.
+    """
+    trusted, every = checkpoint.state.trusted.newest, checkpoint.state.every.newest
+    if every is None or (trusted is not None and trusted.key == every.key):
+        return False
+    span = OLDEST_MS if trusted is None else trusted.time_ms, every.time_ms
+    return bool(await connection.fetchval(sql("any_between"), asset, *map(to_datetime, span), checkpoint.changes))
 
 
 async def floor(connection: Connection, asset: int) -> Checkpoint | None:
