@@ -34,6 +34,7 @@ def test_every_point_left_out_is_within_the_tolerance_of_the_line(
     west: float, south: float, moves: list[tuple[float, float]], tolerance_m: float, repeat: int
 ) -> None:
     walk = np.cumsum(np.array([(west, south), *moves * repeat])[:20_000], axis=0)
+    walk = np.round(walk, 7)  # as fixes are stored; of lengths whose squares are 0, GEOS makes NaN
     lon, lat = np.clip(walk[:, 0], -180, 180), np.clip(walk[:, 1], -90, 90)
     kept = simplified(lon, lat, tolerance_m).tolist()
     assert (kept[0], kept[-1]) == (0, len(lon) - 1)
