@@ -170,18 +170,15 @@ async def replace_fence(writer: Writer, fence_id: int, wanted: Callable[[Geofenc
             shape=draft.shape,
             rule=draft.rule,
             options=draft.options,
-            version=old.version + 1,
-            once_ruled=old.ruled,
-            once_all=old.sees_all,
         )
         if old.judges_like(new):
-            known = {"version": old.version, "shape": old.shape, "once_ruled": old.once_ruled, "once_all": old.once_all}
-            new = replace(new, **known)  # type: ignore[arg-type]
+            new = replace(new, shape=old.shape)  # prepared already
             with translated():
                 await connection.execute(sql("update_geofence"), *_described(new))
             writer.index.put(new)
             writer.chronicle.rename(new)
             return new
+        new = replace(new, version=old.version + 1, once_ruled=old.ruled, once_all=old.sees_all)
         found = turned(writer.presence, old, new, None, writer.fleet.judged_by)
         with translated():
             async with connection.transaction():
