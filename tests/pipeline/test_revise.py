@@ -98,6 +98,12 @@ STORIES: dict[str, list[Step]] = {
         batch(at(100, 1, 5), at(100, 1, 5, flags=STANDBY)),
         batch(at(90, 1, 5)),
     ],
+    "a change at a place that was stored twice, with flags and without": [
+        fence(shape=polygon([[box(0, -1, 4, 4)]])),
+        batch(at(0, 0, 0), at(10, 0, -1, accuracy=5000), at(10, 0, -1, flags=STANDBY)),
+        fence(2),
+        batch(at(0, 0, 1)),
+    ],
     "several geofences notice one change of an asset": [
         *(fence(number=number, confirm_fixes=2, tags=BUS) for number in (1, 2)),
         batch(at(0, 1)),

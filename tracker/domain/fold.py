@@ -5,6 +5,7 @@ is cut where that changes, where a change of a geofence has its place, and where
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -34,6 +35,12 @@ class Turning(NamedTuple):
     key: FullKey
     batch: int
     geofence: int
+
+    def is_after(self, begin: FullKey | None, changes: int) -> bool:
+        """Whether it is not in a state at a place yet, which has the changes there up to a batch."""
+        if begin is None:
+            return True
+        return self.key[:3] > begin[:3] or (self.key[:3] == begin[:3] and self.batch > changes)
 
 
 class Tags(NamedTuple):
@@ -95,6 +102,33 @@ def keys_of(columns: Columns, batch: Ints) -> list[FullKey]:
     return list(zip(*(getattr(columns, name).tolist() for name in names), batch.tolist(), strict=True))
 
 
+def in_turn(changes: Iterable[Turning]) -> list[Turning]:
+    """Ascending. Of fixes equal in time and place any may have been the newest when a change was made: changes at one
+    place follow one another as they were made.
+    """
+    found: list[Turning] = []
+    for each in sorted(changes, key=lambda each: (each.key[:3], each.batch, each.geofence)):
+        last = found[-1].key if found else each.key
+        found.append(each._replace(key=max(each.key, last)) if each.key[:3] == last[:3] else each)
+    return found
+
+
+def behind_equals(turnings: Sequence[Turning], columns: Columns, batch: Ints) -> list[Turning]:
+    """In turn, and each behind all fixes equal in time and place that were stored before it: which of them sorts last
+    is not known when a change is made.
+    """
+    if not turnings:
+        return []
+    rows = np.flatnonzero(np.isin(columns.time_ms, [each.key[0] for each in turnings]))
+    equals = defaultdict[tuple[int, ...], list[FullKey]](list)
+    for key in keys_of(columns.take(rows), batch[rows]):
+        equals[key[:3]].append(key)
+    return in_turn(
+        each._replace(key=max([each.key, *(key for key in equals[each.key[:3]] if key[-1] < each.batch)]))
+        for each in turnings
+    )
+
+
 @dataclass(slots=True)
 class Fold:
     """Goes on from a state; what it found stands in `facts`, in feed order but for stretches that overlap."""
@@ -136,7 +170,8 @@ class Fold:
         doubt = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
         found: list[_Told] = []
-        for group in self._groups(self.relevant(columns), batch, trusted, turnings):
+        due = behind_equals(turnings, columns, batch)
+        for group in self._groups(self.relevant(columns), batch, trusted, due):
             found += self._judge(group, columns, batch, trusted)
         for i, rows in enumerate((np.flatnonzero(trusted), np.arange(len(columns)))):
             self._before[i] = _move_on(self._presence.sights[i], columns, batch, rows) or self._before[i]

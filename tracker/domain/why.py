@@ -15,7 +15,7 @@ import numpy as np
 from tracker.domain.batch import DEGREE, Columns, Floats, Ints, Mask
 from tracker.domain.chronicle import Chronicle
 from tracker.domain.evidence import OUT, UNSURE, evidence
-from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning, keys_of
+from tracker.domain.fold import Fact, Fold, FullKey, Tags, Turning, behind_equals, keys_of
 from tracker.domain.geofence import Geofence, Rule, Version
 from tracker.domain.index import FenceIndex
 from tracker.domain.presence import OUTSIDE, AssetState, Entry
@@ -214,7 +214,7 @@ def steps(life: Life, fold: Fold, columns: Columns, batch: Ints, turnings: Seque
         columns: (n,) in event order, all after what was judged; flags of every kind.
         turnings: of this geofence and of the asset's tags, in order, that are not in the state.
     """
-    waiting = list(turnings)
+    waiting = behind_equals(turnings, columns, batch)
     keys = keys_of(columns, batch)
     for row in range(-1, len(columns)):
         if row >= 0:

@@ -144,14 +144,16 @@ async def _ground(connection: Connection, life: Life, until_ms: int, as_of: int 
         [
             each
             for each in await reading.turnings(connection, life.asset, life.number, from_ms, as_of)
-            if begin is None or each.key > begin or (each.key == begin and each.batch > changes)
+            if each.is_after(begin, changes)
         ],
     )
     while from_ms < until_ms:
         end_ms = min(await fixes.until(connection, life.asset, from_ms, until_ms - 1, READ_AT_ONCE), until_ms - 1)
         stored = await _read(connection, life.asset, from_ms, end_ms, as_of)
         if begin is not None:
-            stored = stored.take(np.array([key > begin for key in keys_of(stored.columns, stored.batch)], np.bool_))
+            stored = stored.take(
+                np.array([key[:3] > begin[:3] for key in keys_of(stored.columns, stored.batch)], np.bool_)
+            )
         if len(stored):
             await asyncio.to_thread(_go_on, ground, stored)
         from_ms = end_ms + 1

@@ -101,7 +101,7 @@ class _Review:
         begin, changes = key_of(fold.state.every.newest), -1 if start is None else start.changes
         turnings = await revision.turnings(connection, asset, OLDEST_MS)
         placed = {(each.geofence, each.batch) for each in turnings}
-        waiting = [each for each in turnings if each.batch <= batch and _is_after(each, begin, changes)]
+        waiting = [each for each in turnings if each.batch <= batch and each.is_after(begin, changes)]
         return Stretch(asset, batch, late, fold, begin, changes, waiting, placed, caught=batch)
 
     async def _go_on(self, stretch: Stretch) -> None:
@@ -196,10 +196,3 @@ def _key(checkpoint: Checkpoint | None) -> FullKey | None:
 
 def _time(key: FullKey | None) -> int:
     return OLDEST_MS if key is None else key[0]
-
-
-def _is_after(each: Turning, begin: FullKey | None, changes: int) -> bool:
-    """Whether a change has its place after the beginning, or right there and is not in the state yet."""
-    if begin is None:
-        return True
-    return each.key[:3] > begin[:3] or (each.key[:3] == begin[:3] and each.batch > changes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracker.domain.batch import Mask
 from tracker.domain.fix import OLDEST_MS
-from tracker.domain.fold import Fold, FullKey, Turning, key_of, keys_of
+from tracker.domain.fold import Fold, FullKey, Turning, in_turn, key_of, keys_of
 from tracker.domain.judge import equal_to_previous
 from tracker.domain.presence import AssetState, Key
 from tracker.domain.revision import Comparison, Standing
@@ -57,7 +57,7 @@ class Stretch:
     entered: dict[int, int | None] = field(default_factory=dict)  # when the visit under way there began
 
     def __post_init__(self) -> None:
-        self.waiting = _in_turn(self.waiting)
+        self.waiting = in_turn(self.waiting)
         self.before = self.fold.state
         self.told = None if self.begin is None else self.begin[:3]
 
@@ -133,7 +133,7 @@ class Stretch:
         """Changes whose places were not known."""
         found = list(changes)
         self.placed.update((each.geofence, each.batch) for each in found)
-        self.waiting = _in_turn([*self.waiting, *found])
+        self.waiting = in_turn([*self.waiting, *found])
 
     def keep(self) -> None:
         """A checkpoint after the last fix."""
@@ -168,17 +168,6 @@ class Stretch:
             return np.asarray(clean, np.bool_)
         after = np.array([key[:3] > newest.key for key in keys_of(stored.columns, stored.batch)], np.bool_)
         return np.asarray(after & clean, np.bool_)
-
-
-def _in_turn(changes: Iterable[Turning]) -> list[Turning]:
-    """Ascending. Of fixes equal in time and place any may have been the newest when a change was made: changes at one
-    place follow one another as they were made.
-    """
-    found: list[Turning] = []
-    for each in sorted(changes, key=lambda each: (each.key[:3], each.batch, each.geofence)):
-        last = found[-1].key if found else each.key
-        found.append(each._replace(key=max(each.key, last)) if each.key[:3] == last[:3] else each)
-    return found
 
 
 def _by_place(stored: Stored, doubt: NDArray[np.int16]) -> NDArray[np.int16]:
