@@ -19,7 +19,7 @@ from tests.domain.test_reference import SURE_M, rows
 from tests.domain.worlds import STEP, Arrival, Batch, Deleted, box, is_close_call, worlds
 from tests.pipeline.history import ASSETS, POOR, STANDBY, Chore, History, Moved, Race, Step
 from tests.pipeline.world import Socket
-from tracker.domain.shape import polygon
+from tracker.domain.shape import circle, polygon
 from tracker.pipeline.fences import Draft, create
 
 SMALL = {
@@ -269,6 +269,11 @@ STORIES: dict[str, list[Step]] = {
         Moved(),
         TagsChange(1, 0, BUS),
         "restart",
+    ],
+    "a chord past a flagged fix": [
+        fence(shape=circle([1 / 128, 0], 400.5), cross=True),
+        batch(at(0, 0, 0), at(10, 0, -1), at(10, 0, 0), at(10, 1, 1)),
+        batch(at(0, 0, 1)),
     ],
     "a late fix that lies open at the end": [fence(), IN_AND_OUT, batch(at(5, 1)), "restart", batch(at(2, 1))],
 }

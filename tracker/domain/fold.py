@@ -18,7 +18,8 @@ from tracker.domain.chronicle import Chronicle
 from tracker.domain.fix import MAX_SPEED_MPS
 from tracker.domain.geofence import Geofence, Matches
 from tracker.domain.judge import equal_to_previous, judge, see, with_doubts
-from tracker.domain.presence import NEVER, AssetState, Crossed, LastFix, Newest, Presence, Sight
+from tracker.domain.plausibility import Suspect
+from tracker.domain.presence import NEVER, AssetState, Crossed, Doubted, LastFix, Newest, Presence, Sight
 from tracker.domain.steps import Steps, steps_after
 from tracker.domain.transition import Emission
 from tracker.domain.turn import ASSET_CHANGED, FENCE_CHANGED, Turned, turned
@@ -167,19 +168,23 @@ class Fold:
         """
         self._put(self.state)  # geofences may have changed since the last stretch
         columns = columns.as_asset(_IT)
-        doubt = self._doubts(columns)
+        doubt, suspects, doubted = self._doubts(columns)
         trusted = (columns.flags | doubt) == 0
+        relevant = self._relevant(columns, trusted)
+        self._presence.remember(suspects, doubted)
         found: list[_Told] = []
         due = behind_equals(turnings, columns, batch)
-        for group in self._groups(self.relevant(columns), batch, trusted, due):
+        for group in self._groups(relevant, batch, trusted, due):
             found += self._judge(group, columns, batch, trusted)
         for i, rows in enumerate((np.flatnonzero(trusted), np.arange(len(columns)))):
             self._before[i] = _move_on(self._presence.sights[i], columns, batch, rows) or self._before[i]
         self.facts += [each.fact for each in sorted(found, key=lambda each: each.place)]
         return doubt
 
-    def _doubts(self, columns: Columns) -> NDArray[np.int16]:
-        """What neighbours bring about; equal fixes share it."""
+    def _doubts(
+        self, columns: Columns
+    ) -> tuple[NDArray[np.int16], dict[int, Suspect | None], dict[int, Doubted | None]]:
+        """What neighbours bring about, which equal fixes share, (n,); and what is to be remembered of it."""
         doubt = np.zeros(len(columns), np.int16)
         own = np.flatnonzero(columns.flags == 0)
         repeat = equal_to_previous(columns, own)
@@ -192,22 +197,38 @@ class Fold:
             doubt[own[like_it]] = held_up[3]
             fresh &= ~like_it
         flags, suspects, doubted = with_doubts(columns, own[fresh], presence, self.max_speed_mps)
-        presence.remember(suspects, doubted)
         doubt[own[fresh]] = flags
         first = np.maximum.accumulate(np.where(~repeat, np.arange(len(own)), 0))
         doubt[own] = doubt[own[first]] if len(own) else doubt[own]
-        return doubt
+        return doubt, suspects, doubted
 
     def relevant(self, columns: Columns) -> list[int]:
         """The geofences that this stretch may concern, whatever their version."""
+        columns = columns.as_asset(_IT)
+        return self._relevant(columns, (columns.flags | self._doubts(columns)[0]) == 0)
+
+    def _relevant(self, columns: Columns, trusted: Mask) -> list[int]:
+        """Those that it knows already, and those near the way from the newest fix through all that follow it: without
+        the doubted ones the way is another.
+        """
         state = self.state
-        sights = (state.trusted, state.every)
-        lon, lat = columns.lon / DEGREE, columns.lat / DEGREE
-        for sight in sights:
-            if sight.newest is not None:
-                lon, lat = np.r_[sight.newest.lon / DEGREE, lon], np.r_[sight.newest.lat / DEGREE, lat]
-        known = {fence for sight in sights for table in (sight.inside, sight.entries) for fence in table}
-        return sorted(known | self.chronicle.near(lon, lat))
+        found = {fence for of in (state.trusted, state.every) for table in (of.inside, of.entries) for fence in table}
+        way = self._way(self._presence.trusted, columns, trusted)
+        whole = self._way(self._presence.every, columns, np.ones_like(trusted))
+        found |= self.chronicle.near(*whole)
+        if not np.array_equal(way, whole):
+            found |= self.chronicle.near(*way)
+        return sorted(found)
+
+    @staticmethod
+    def _way(sight: Sight, columns: Columns, admitted: Mask) -> NDArray[np.float64]:
+        """(2, n): the places in degrees from the newest fix through all admitted that follow it."""
+        rows = admitted & sight.newest.precedes(columns.asset, columns.time_ms, columns.lon, columns.lat)
+        places = np.array([columns.lon[rows], columns.lat[rows]], np.float64)
+        newest = sight.newest.get(_IT)
+        if newest is not None:
+            places = np.column_stack([[newest.lon, newest.lat], places])
+        return places / DEGREE
 
     def changes(self, columns: Columns) -> set[tuple[int, int]]:
         """The changes that this stretch may concern: geofence (0: the asset's tags) and batch."""
