@@ -259,6 +259,13 @@ STORIES: dict[str, list[Step]] = {
         batch(at(60, 9), at(70, 9)),
         batch(at(50, 9)),
     ],
+    "a kept state that agrees before anything late": [
+        fence(),
+        batch(at(0, 1), at(10, 1), at(40, 1, flags=POOR)),
+        batch(at(20, 1, flags=POOR)),
+        batch(at(60, 1), at(70, 1)),
+        batch(at(65, 1)),
+    ],
     "the server ends when a part is told": [
         fence(),
         batch(

@@ -115,9 +115,9 @@ class _Review:
                 return
             stretch.turn_until(_key(following), following.changes)
             agrees = chronicle.classified(stretch.fold.state) == chronicle.classified(following.state)
-            if agrees and not stretch.is_open_at(following.time_ms):
-                stretch.done = [each for each in stretch.late if each.span[1] < following.time_ms]
-                stretch.end, stretch.complete = following, True
+            passed = [each for each in stretch.late if each.span[1] < following.time_ms]
+            if agrees and passed and not stretch.is_open_at(following.time_ms):
+                stretch.done, stretch.end, stretch.complete = passed, following, True
                 if len(stretch.done) < len(stretch.late):
                     self._writer.late.add(stretch.asset)
                 return
