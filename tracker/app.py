@@ -185,10 +185,10 @@ class Server:
             on_batch=partial(hear, self.reachability),
         )
         self.writer = Writer(Journal(url), self.fleet, Intake(), Lanes(), publisher)
-        await self.writer.start()
+        heard = await self.writer.start()
         self._stack.push_async_callback(self.writer.stop)
         self.writer.on_end(self.failed.set)
-        await restore(self.writer, self.reachability, self.database)
+        await restore(self.writer, self.reachability, self.database, heard)
         self._watch(self._stack, Teller(self.writer, self.reachability).run(), "reachability")
         self.filer = Filer(
             url,

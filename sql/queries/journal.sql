@@ -42,20 +42,36 @@ SELECT s.stream, max(s.seq) AS seq
 FROM journal j CROSS JOIN LATERAL unnest(j.stream, j.stream_seq) AS s (stream, seq)
 GROUP BY s.stream
 
--- name: load_latest
-SELECT * FROM latest
+-- name: load_newest_filed
+SELECT asset, coalesce(device, 0), time, lon, lat, alt, speed, course, accuracy, batch, seen FROM latest WHERE time IS NOT NULL
 
--- name: load_unfiled_newest
--- Of each asset in the journal: its newest trusted fix, and its newest other one, in event order; of equal ones the first by the
--- remaining fields. seen: the highest batch of its kind.
-SELECT DISTINCT ON (u.asset, u.trusted) u.*, max(u.batch) OVER (PARTITION BY u.asset, u.trusted) AS seen
-FROM (
-    SELECT u.*, j.batch, u.flags = 0 AND NOT EXISTS (
-               SELECT FROM doubt d WHERE d.asset = u.asset AND d.time = u.time AND d.lon = u.lon AND d.lat = u.lat) AS trusted
-    FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags,
-        j.attributes) AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags, attributes)
-) AS u
-ORDER BY u.asset, u.trusted, u.time DESC, u.lon DESC, u.lat DESC, u.alt, u.speed, u.course, u.accuracy, u.batch
+-- name: load_newest_filed_of_any
+-- Where the newest of all fixes is another than the newest trusted one, or was seen in another batch.
+SELECT asset, 0, any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch, any_seen FROM latest
+WHERE (any_time, any_lon, any_lat, any_alt, any_speed, any_course, any_accuracy, any_batch, any_seen)
+      IS DISTINCT FROM (time, lon, lat, alt, speed, course, accuracy, batch, seen)
+
+-- name: load_unfiled
+SELECT u.asset, u.device, u.time, u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy, u.flags, j.batch, j.recorded_at
+FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.device, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.flags)
+    AS u (asset, device, time, lon, lat, alt, speed, course, accuracy, flags)
+
+-- name: load_doubts_of_unfiled
+-- Those from the first to the last instant of fixes in the journal.
+SELECT asset, time, lon, lat FROM doubt
+WHERE time BETWEEN (SELECT min(t0) FROM journal) AND (SELECT max(t1) FROM journal)
+
+-- name: load_filed_attributes
+SELECT asset, attributes::text AS attributes FROM latest WHERE attributes IS NOT NULL
+
+-- name: load_unfiled_attributes
+-- Of these fixes: asset, batch, time in epoch milliseconds, lon, lat; of those that were stored twice any.
+SELECT u.asset, u.attributes::text AS attributes
+FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time, j.lon, j.lat, j.attributes) AS u (asset, time, lon, lat, attributes)
+JOIN unnest($1::int[], $2::bigint[], $3::bigint[], $4::int[], $5::int[]) AS n (asset, batch, time_ms, lon, lat)
+  ON n.asset = u.asset AND n.batch = j.batch AND n.lon = u.lon AND n.lat = u.lat
+ AND u.time = 'epoch'::timestamptz + n.time_ms * interval '1 ms'
+WHERE j.attributes IS NOT NULL AND u.attributes IS NOT NULL
 
 -- name: load_standing
 SELECT asset, state FROM standing
@@ -82,7 +98,9 @@ ON CONFLICT (device, name) DO UPDATE SET session = stream.session + 1, opened_at
 RETURNING device, name, id, seq, session
 
 -- name: load_assets
-SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE deleted_at IS NULL
+-- What is as it is by default is null: it is not decoded a million times.
+SELECT id, name, nullif(tags, '{}') AS tags, nullif(attributes, '{}') AS attributes, active_device, nullif(thresholds, '{}') AS thresholds
+FROM asset WHERE deleted_at IS NULL
 
 -- name: load_devices
-SELECT id, name, asset, config FROM device WHERE deleted_at IS NULL
+SELECT id, name, asset, nullif(config, '{}') AS config FROM device WHERE deleted_at IS NULL

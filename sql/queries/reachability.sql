@@ -1,18 +1,16 @@
 -- When devices were heard of, and what was told of it.
 
--- name: load_contacts
--- Of each device what is durable of when it was heard of: fix_time is the newest fix's own, for those that are filed do not say
--- when they came.
-SELECT d.id, d.status ->> 'reason' AS reason, d.status_at, j.recorded_at, l.time AS fix_time
-FROM device d
-LEFT JOIN latest l ON l.asset = d.asset AND l.device = d.id
-LEFT JOIN (
-    SELECT u.device, max(j.recorded_at) AS recorded_at FROM journal j CROSS JOIN LATERAL unnest(j.device) AS u (device) GROUP BY u.device
-) AS j ON j.device = d.id
-WHERE d.deleted_at IS NULL
+-- name: load_statuses
+-- When devices said last how they are.
+SELECT id, status_at FROM device WHERE deleted_at IS NULL AND status_at IS NOT NULL
+
+-- name: load_reasons
+SELECT id, status ->> 'reason' AS reason FROM device WHERE deleted_at IS NULL AND status ->> 'reason' <> ''
 
 -- name: load_reachability
-SELECT r.asset, r.device, r.state, r.reason, r.since, r.heard_at FROM reachability r JOIN asset a ON a.id = r.asset AND a.deleted_at IS NULL
+-- state and reason: their places in $1 and $2, 0 for another reason or none.
+SELECT r.asset, r.device, array_position($1::text[], r.state), coalesce(array_position($2::text[], r.reason), 0), r.since, r.heard_at
+FROM reachability r JOIN asset a ON a.id = r.asset AND a.deleted_at IS NULL
 
 -- name: record_reachability
 INSERT INTO reachability (asset, device, state, reason, since, heard_at)

@@ -1,7 +1,7 @@
 """Which assets are heard of: by their active devices, against what was told, over restarts."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from tracker.domain.reachability import (
     Connection,
 )
 from tracker.live.reachability import Reachability
-from tracker.store.reachability import Told, Trace
+from tracker.store.newest import Heard
+from tracker.store.reachability import Tellings, Told, Traces
 
 START_MS = 1_790_000_000_000
 MINUTE_MS = 60_000
@@ -39,7 +40,7 @@ def fleet_of(assets: int = 3) -> Fleet:
 
 def reachability(fleet: Fleet | None = None) -> Reachability:
     made = Reachability(fleet or fleet_of())
-    made.restore([], [], START_MS)
+    made.restore(Traces(), Tellings.of([]), START_MS)
     return made
 
 
@@ -51,7 +52,7 @@ def sent(made: Reachability, now_ms: int, *devices: int) -> None:
 def tell(made: Reachability, now_ms: int, limit: int = 1_000) -> list[tuple[int, int, str | None]]:
     """What is told now: asset, state, reason."""
     changes = made.changes(now_ms, limit)
-    made.told([each.told for each in changes])
+    made.told(Tellings.of([each.told for each in changes]))
     return [(each.asset, each.now.state, each.now.reason) for each in changes]
 
 
@@ -171,9 +172,28 @@ def test_what_a_device_says_of_itself_stands_until_it_takes_it_back_or_a_fix_ref
 # Starting ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What one device left: fix_ms of a fix that is filed, recorded_ms of one that is not."""
+
+    device: int
+    reason: str | None
+    status_ms: int | None
+    recorded_ms: int | None
+    fix_ms: int | None
+
+    def columns(self) -> Traces:
+        def of(ms: int | None) -> tuple[np.ndarray, np.ndarray]:
+            known = [] if ms is None else [(self.device, ms)]
+            return np.array([d for d, _ in known], np.int64), np.array([t for _, t in known], np.int64)
+
+        reasons = {} if self.reason is None else {self.device: self.reason}
+        return Traces(Heard(*of(self.fix_ms), *of(self.recorded_ms)), *of(self.status_ms), reasons)
+
+
 def started(trace: Trace, told: Told | None = None, fleet: Fleet | None = None) -> Reachability:
     made = Reachability(fleet or fleet_of())
-    made.restore([trace], [] if told is None else [told], START_MS)
+    made.restore(trace.columns(), Tellings.of([] if told is None else [told]), START_MS)
     return made
 
 

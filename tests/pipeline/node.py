@@ -57,7 +57,7 @@ class Node:
 
     async def start(self) -> None:
         await self.database.open()
-        await self.writer.start()
+        self.last_heard = await self.writer.start()
         await self.filer._open()
         await self.filer._keep_house()
 
@@ -65,7 +65,7 @@ class Node:
         """A writer that knows nothing; pool and filer remember nothing, and stay."""
         await self.writer.stop()
         self.writer = self._new_writer()
-        await self.writer.start()
+        self.last_heard = await self.writer.start()
 
     async def stop(self) -> None:
         await self.filer.stop()

@@ -44,7 +44,7 @@ class Roll(Node):
 
     async def start(self) -> None:
         await super().start()
-        await restore(self.writer, self.reachability, self.database)
+        await restore(self.writer, self.reachability, self.database, self.last_heard)
 
     def heard(self, count: int, ago_s: float) -> None:
         """Of devices 1 to count, that long ago."""
@@ -246,7 +246,7 @@ async def test_an_event_is_where_the_asset_was_seen_when_it_was_heard(
 def test_whoever_sends_is_heard_also_with_what_is_known_or_no_good() -> None:
     world, own, gateway = World(), Socket(), Socket(gateway=True)
     reachability = Reachability(world.fleet)
-    reachability.restore([], [], 0)
+    reachability.restore(store.Traces(), store.Tellings.of([]), 0)
     world.open(own, 1, "s1")
     world.open(gateway, 2, "s2")
     for device in (1, 2):

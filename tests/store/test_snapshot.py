@@ -203,8 +203,8 @@ async def test_a_snapshot_is_of_one_instant(running: Running, connection: asyncp
         await running.journal.commit(data, RECORDED_MS, number, NOTHING_HAPPENED, [])
     async with running.connection.transaction(isolation="repeatable_read", readonly=True):
         await running.connection.fetch("SELECT 1")
-        before = await running.connection.fetch(sql("load_unfiled_newest"))
+        before = await running.connection.fetch(sql("load_unfiled"))
         await running.filer.file_due(at_fixes=0)
-        assert await running.connection.fetch(sql("load_unfiled_newest")) == before
-        assert await running.connection.fetch(sql("load_latest")) == []
+        assert await running.connection.fetch(sql("load_unfiled")) == before
+        assert await running.connection.fetch(sql("load_newest_filed")) == []
     assert (await load(running.connection)).presence.trusted.newest.time_ms[1] == 5

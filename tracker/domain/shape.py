@@ -139,13 +139,21 @@ def to_wkb(shape: Shape) -> bytes:
 
 def from_wkb(geom: bytes, radius_m: float | None, buffer_m: float | None) -> Shape:
     """What to_wkb made, with the rest; it was checked before it was stored."""
-    shape = shapely.from_wkb(geom)
-    if radius_m is not None:
-        return Circle(shape.x, shape.y, radius_m)
-    if buffer_m is not None:
-        return Corridor(tuple(shape.coords), buffer_m)
-    shapely.prepare(shape)
-    return shape
+    return all_from_wkb([(geom, radius_m, buffer_m)])[0]
+
+
+def all_from_wkb(stored: Sequence[tuple[bytes, float | None, float | None]]) -> list[Shape]:
+    """The same of many, which cost a quarter together."""
+    geometries = np.asarray(shapely.from_wkb(np.array([geom for geom, _, _ in stored], object)), object)
+    shapely.prepare(geometries[[radius_m is None and buffer_m is None for _, radius_m, buffer_m in stored]])
+    return [
+        Circle(each.x, each.y, radius_m)
+        if radius_m is not None
+        else Corridor(tuple(each.coords), buffer_m)
+        if buffer_m is not None
+        else each
+        for each, (_, radius_m, buffer_m) in zip(geometries.tolist(), stored, strict=True)
+    ]
 
 
 def boxes(shape: Shape) -> list[Box]:

@@ -4,29 +4,31 @@ An asset is as reachable as its active device. Nobody has a timer: whoever asks 
 has changed since it was told is found by one look at all of them.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.domain.batch import Ints
+from tracker.domain.batch import Ints, Mask
 from tracker.domain.fleet import Fleet
 from tracker.domain.reachability import (
-    ENDINGS,
     NAMES,
     NEVER,
+    OFFLINE,
     ONLINE,
     SERVER_RESTARTED,
     SILENT,
     UNHEARD,
+    WARNINGS,
     Connection,
     Contacts,
     States,
+    Times,
     patience_of,
 )
-from tracker.store.reachability import Told, Trace
+from tracker.store.reachability import Tellings, Told, Traces
 
 NOBODY: Final = 0  # stands for no asset and no device; numbers begin at 1
 
@@ -152,10 +154,9 @@ class Reachability:
             )
         ]
 
-    def told(self, tellings: Iterable[Told]) -> None:
+    def told(self, tellings: Tellings) -> None:
         """This is durable."""
-        for each in tellings:
-            self._told[each.asset] = each.state
+        self._told[tellings.asset] = tellings.state
 
     def unreachable(self) -> dict[int, str]:
         """Those of which was told last that they are not heard of."""
@@ -163,65 +164,86 @@ class Reachability:
 
     # Starting
 
-    def restore(self, traces: Iterable[Trace], tellings: Iterable[Told], now_ms: int) -> None:
+    def restore(self, traces: Traces, tellings: Tellings, now_ms: int) -> None:
         """As it stood when the server stopped: who had time left then has it anew; who was offline still is."""
-        self.fleet_changed(self._fleet.assets.keys(), self._fleet.devices.keys())
-        known = {each.asset: each for each in tellings if each.asset in self._fleet.assets}
-        self.told(known.values())
-        states = np.zeros(len(self._contacts), np.int8)
-        for trace in traces:
-            device = self._fleet.devices.get(trace.device)
-            if device is not None and int(self._active[device.asset]) == device.id:
-                states[device.id] = self._restore(trace, known.get(device.asset), now_ms)
-            elif device is not None:
-                self._begin(trace, _heard_ms(trace, now_ms))
-        self._contacts.pardon(states, now_ms)
-
-    def _restore(self, trace: Trace, told: Told | None, now_ms: int) -> int:
-        """An active device; returns the state that it was in when the server stopped."""
-        own = told if told is not None and told.device == trace.device else None
-        if own is not None and own.state != ONLINE and own.heard_ms >= trace.exact_ms:
-            self._stand(trace, own)
-            return own.state
-        heard_ms = max(_heard_ms(trace, now_ms), own.heard_ms if own is not None else UNHEARD)
-        self._begin(trace, heard_ms)
-        if told is not None and own is None and told.state != ONLINE:
-            return told.state  # another device was the active one
-        if heard_ms == UNHEARD:
-            return NEVER
-        if own is not None and own.state == ONLINE:
-            self._contacts.online_ms[trace.device] = own.since_ms
-        self._contacts.ended[trace.device] = SERVER_RESTARTED
-        return ONLINE
-
-    def _begin(self, trace: Trace, heard_ms: int) -> None:
-        """All clocks from when a device was heard of last."""
-        contacts, device = self._contacts, trace.device
+        self._enroll()
+        told = tellings.take(np.flatnonzero(np.isin(tellings.asset, np.flatnonzero(self._there))))
+        self.told(told)
+        contacts, last = self._contacts, _Last(traces, len(self._contacts))
+        is_active, nth = self._tellings_of(told)
+        state, telling_ms, since_ms = (
+            np.append(column, 0)[nth] for column in (told.state, told.heard_ms, told.since_ms)
+        )
+        own = (nth >= 0) & (np.append(told.device, NOBODY)[nth] == np.arange(len(contacts)))
+        stands = own & (state != ONLINE) & (telling_ms >= last.exact_ms)
+        heard_ms = last.heard_ms(now_ms)
+        heard_ms[own] = np.where(stands, telling_ms, np.maximum(heard_ms, telling_ms))[own]
+        there = np.fromiter(self._fleet.devices, np.int64)
         for clock in (contacts.heard_ms, contacts.online_ms, contacts.quiet_ms, contacts.gone_ms):
-            clock[device] = heard_ms
-        if trace.reason_stands:
-            contacts.say(device, trace.reason)
+            clock[there] = heard_ms[there]
+        silent, offline = np.flatnonzero(stands & (state == SILENT)), np.flatnonzero(stands & (state == OFFLINE))
+        contacts.quiet_ms[silent] = since_ms[silent] - contacts.silent_after_ms[silent]
+        contacts.gone_ms[offline] = since_ms[offline] - contacts.offline_after_ms[offline]
+        another = (nth >= 0) & ~own & (state != ONLINE)  # was the active one, and nothing was told since
+        running = is_active & ~stands & ~another & (heard_ms != UNHEARD)
+        again = np.flatnonzero(running & own & (state == ONLINE))
+        contacts.online_ms[again] = since_ms[again]
+        contacts.ended |= dict.fromkeys([*np.flatnonzero(running).tolist(), *silent.tolist()], SERVER_RESTARTED)
+        endings = ((device, told.ending[nth[device]]) for device in np.flatnonzero(stands).tolist())
+        contacts.ended |= {device: ending for device, ending in endings if ending is not None}
+        for device, reason in last.reasons.items():
+            if device in self._fleet.devices:
+                contacts.say(device, reason)
+        contacts.pardon(np.where(stands | another, state, np.where(running, ONLINE, NEVER)).astype(np.int8), now_ms)
 
-    def _stand(self, trace: Trace, told: Told) -> None:
-        """Silent or offline since when it was told to be."""
-        contacts, device = self._contacts, trace.device
-        self._begin(trace, told.heard_ms)
-        if told.state == SILENT:
-            contacts.quiet_ms[device] = told.since_ms - contacts.silent_after_ms[device]
-        else:
-            contacts.gone_ms[device] = told.since_ms - contacts.offline_after_ms[device]
-        if told.reason in ENDINGS:
-            contacts.ended[device] = told.reason
-        elif told.state == SILENT:
-            contacts.ended[device] = SERVER_RESTARTED
+    def _enroll(self) -> None:
+        """The whole fleet at once."""
+        asset, device = (np.fromiter(table, np.int64) for table in (self._fleet.assets, self._fleet.devices))
+        self._reserve(int(asset.max(initial=0)), int(device.max(initial=0)))
+        self._there[asset] = True
+        self._active[asset] = [each.active_device or NOBODY for each in self._fleet.assets.values()]
+        for number, each in self._fleet.devices.items():
+            if each.config:
+                self._contacts.allow(number, patience_of(each.config))
+
+    def _tellings_of(self, told: Tellings) -> tuple[Mask, Ints]:
+        """By device: whether it is an active one, and the place of what was told of its asset; -1: nothing was."""
+        owner, place = np.zeros(len(self._contacts), np.int64), np.full(len(self._there), -1)
+        owner[self._active] = np.arange(len(self._active))
+        owner[NOBODY] = NOBODY
+        place[told.asset] = np.arange(len(told.asset))
+        return owner != NOBODY, place[owner]
+
+
+class _Last:
+    """When devices were heard of last, by device number, as far as anything durable tells. exact_ms: by the server's
+    clock; reasons: those that still stand.
+    """
+
+    def __init__(self, traces: Traces, devices: int) -> None:
+        fixes = traces.fixes
+        size = 1 + max(
+            [devices - 1, *(int(each.max(initial=0)) for each in (fixes.filed_device, fixes.unfiled_device))]
+        )
+        came_ms, said_ms, dated_ms = (np.full(size, UNHEARD, np.int64) for _ in range(3))
+        np.maximum.at(came_ms, fixes.unfiled_device, fixes.recorded_ms)
+        np.maximum.at(dated_ms, fixes.filed_device, fixes.filed_ms)
+        said_ms[traces.device] = traces.status_ms
+        self.exact_ms = np.maximum(came_ms, said_ms)[:devices]
+        self._dated_ms = dated_ms[:devices]
+        latest_ms = np.maximum(came_ms, dated_ms)
+        self.reasons = {
+            device: reason
+            for device, reason in traces.reasons.items()
+            if reason in WARNINGS or said_ms[device] >= latest_ms[device]
+        }
+
+    def heard_ms(self, now_ms: int) -> Times:
+        """A fix may be dated ahead a little."""
+        return np.maximum(self.exact_ms, np.minimum(self._dated_ms, now_ms))
 
 
 def _known(numbers: Sequence[int], size: int) -> Ints:
     """A reader of the tables may be a moment ahead of memory."""
     asked = np.array(numbers, np.int64)
     return np.where(asked < size, asked, NOBODY)
-
-
-def _heard_ms(trace: Trace, now_ms: int) -> int:
-    """When a device was heard of last, as far as anything durable tells. A fix may be dated ahead a little."""
-    return max(trace.exact_ms, UNHEARD if trace.fix_ms is None else min(trace.fix_ms, now_ms))

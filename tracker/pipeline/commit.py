@@ -26,6 +26,7 @@ from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
 from tracker.store.database import translated
 from tracker.store.journal import Cursors, Journal, journal_rows
+from tracker.store.newest import Heard
 from tracker.store.snapshot import Snapshot, load, restore_fleet
 from tracker.wire.device import Refusal
 
@@ -83,14 +84,15 @@ class Writer:
 
     # Life
 
-    async def start(self) -> None:
-        """Take the lock, read the state, begin."""
+    async def start(self) -> Heard:
+        """Take the lock, read the state, begin; returns when devices were heard of, which is nobody's here."""
         await self.journal.open(wait_s=30)
         snapshot = await self._load()
         restore_fleet(self.fleet, snapshot)
         self.publisher.restore(snapshot)
         self.ready = True
         self._task = asyncio.create_task(self._run(), name="writer")
+        return snapshot.heard
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Told when the writer ends without having been asked to: nothing would be durable any more."""

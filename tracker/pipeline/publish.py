@@ -44,7 +44,7 @@ class Publisher:
         """What was durable before this process began."""
         asset, columns = snapshot.positions
         self.feed.restart(snapshot.event)
-        rows = np.flatnonzero([number in self.latest.fleet.assets for number in asset.tolist()])
+        rows = np.flatnonzero(np.isin(asset, np.fromiter(self.latest.fleet.assets, np.int64)))
         self.latest.put(asset[rows], columns, rows)
 
     def publish(self, prepared: Prepared, events: Sequence[Event]) -> None:

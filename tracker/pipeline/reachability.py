@@ -18,6 +18,7 @@ from tracker.pipeline.prepare import Prepared
 from tracker.pipeline.record import Notice, record_notices
 from tracker.store import reachability as store
 from tracker.store.database import Database, translated
+from tracker.store.newest import Heard
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,14 @@ AT_ONCE: Final = 1_000
 DEAF_AFTER_MS: Final = 5_000  # looks further apart than this: the server, or its database, was away
 
 
-async def restore(writer: Writer, reachability: Reachability, database: Database) -> None:
-    """As it stood when the last writer of this database stopped. The registry holds the fleet by now."""
-    traces = await store.traces(database)
+async def restore(writer: Writer, reachability: Reachability, database: Database, heard: Heard) -> None:
+    """As it stood when the last writer of this database stopped. The registry holds the fleet by now.
+
+    Args:
+        heard: what the writer found of it.
+    """
     async with database.connection() as connection:
+        traces = await store.traces(connection, heard)
         tellings = await store.told(connection)
     reachability.restore(traces, tellings, now_ms())
     writer.publisher.reached(reachability.unreachable())
@@ -92,12 +97,13 @@ class Teller:
             async with connection.transaction():
                 await writer.journal.record(recorded_ms, told.rows)
                 await store.record(connection, tellings)
-        self._told(writer, tellings)
+        self._told(writer, store.Tellings.of(tellings))
         writer.told(told)
 
-    def _told(self, writer: Writer, tellings: list[store.Told]) -> None:
+    def _told(self, writer: Writer, tellings: store.Tellings) -> None:
         self._reachability.told(tellings)
-        writer.publisher.reached({each.asset: NAMES[each.state] for each in tellings})
+        states = zip(tellings.asset.tolist(), tellings.state.tolist(), strict=True)
+        writer.publisher.reached({asset: NAMES[state] for asset, state in states})
 
 
 def _notice(writer: Writer, change: Change) -> Notice:

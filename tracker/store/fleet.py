@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tracker.domain.fleet import Asset, Device, Fleet, Thresholds
+from tracker.domain.fleet import DEFAULTS, Asset, Device, Fleet, Thresholds
 from tracker.errors import Conflict, InvalidField, NotFound
 from tracker.store.database import Connection, Database, translated
 from tracker.store.sql import sql
@@ -280,14 +280,15 @@ class FleetStore:
 
 
 def asset_of(row: Row) -> Asset:
-    """A row of the table `asset`, as memory has it."""
+    """A row of the table `asset`, as memory has it; None stands for what is as it is by default."""
+    thresholds = row["thresholds"]
     return Asset(
         row["id"],
         row["name"],
-        frozenset(row["tags"]),
-        row["attributes"],
+        frozenset(row["tags"] or ()),
+        row["attributes"] or {},
         row["active_device"],
-        Thresholds(**row["thresholds"]),
+        Thresholds(**thresholds) if thresholds else DEFAULTS,
     )
 
 

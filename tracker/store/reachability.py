@@ -1,37 +1,35 @@
 """What is durable of when devices were heard of, and what was told of it last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Final
 
-from tracker.domain.reachability import NAMES, UNHEARD, WARNINGS
-from tracker.store.database import Connection, Database, translated
+import numpy as np
+
+from tracker.domain.batch import Ints
+from tracker.domain.reachability import ENDINGS, NAMES
+from tracker.store.copy import rows_of, time_ms_of, tuple_dtype
+from tracker.store.database import Connection, translated
+from tracker.store.newest import NOTHING_HEARD, Heard
+from tracker.store.rows import copied
 from tracker.store.sql import sql
-from tracker.wire.times import to_ms
+
+_STATUS: Final = tuple_dtype([("device", ">i4"), ("at", ">i8")])
+_TOLD: Final = tuple_dtype(
+    [*((name, ">i4") for name in ("asset", "device", "state", "ending")), ("since", ">i8"), ("heard", ">i8")]
+)
+_ENDINGS: Final = tuple(sorted(ENDINGS))
+_NUMBERS: Final = ("asset", "device", "state", "since_ms", "heard_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """What a device left of itself. fix_ms is its newest fix's own time, for want of when it came."""
+class Traces:
+    """What devices left of themselves: fixes, and when each said last how it is; reasons: of those that gave one."""
 
-    device: int
-    reason: str | None
-    status_ms: int | None
-    recorded_ms: int | None
-    fix_ms: int | None
-
-    @property
-    def exact_ms(self) -> int:
-        """When it was heard of last by the server's clock."""
-        return max((each for each in (self.status_ms, self.recorded_ms) if each is not None), default=UNHEARD)
-
-    @property
-    def reason_stands(self) -> bool:
-        """Whether no fix came after the reason that it gave."""
-        if self.reason is None or self.status_ms is None:
-            return False
-        return self.reason in WARNINGS or self.status_ms >= max(self.recorded_ms or UNHEARD, self.fix_ms or UNHEARD)
+    fixes: Heard = NOTHING_HEARD
+    device: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    status_ms: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    reasons: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +44,55 @@ class Told:
     heard_ms: int
 
 
-async def traces(database: Database) -> list[Trace]:
+@dataclass(frozen=True, slots=True)
+class Tellings:
+    """The same of many assets, as columns. ending: which of ENDINGS the reason is, None for another or none."""
+
+    asset: Ints
+    device: Ints
+    state: Ints
+    since_ms: Ints
+    heard_ms: Ints
+    ending: Sequence[str | None]
+
+    @classmethod
+    def of(cls, tellings: Sequence[Told]) -> "Tellings":
+        columns = {name: np.array([getattr(each, name) for each in tellings], np.int64) for name in _NUMBERS}
+        return cls(**columns, ending=[each.reason if each.reason in ENDINGS else None for each in tellings])
+
+    def take(self, rows: Ints) -> "Tellings":
+        """Those of these rows."""
+        columns = {name: getattr(self, name)[rows] for name in _NUMBERS}
+        return Tellings(**columns, ending=[self.ending[row] for row in rows.tolist()])
+
+
+async def traces(connection: Connection, fixes: Heard) -> Traces:
     """Of all devices."""
-    return [
-        Trace(row["id"], row["reason"] or None, _ms(row["status_at"]), _ms(row["recorded_at"]), _ms(row["fix_time"]))
-        for row in await database.rows("load_contacts")
-    ]
+    with translated():
+        rows = rows_of(await copied(connection, "load_statuses"), _STATUS)
+        reasons = {row["id"]: row["reason"] for row in await connection.fetch(sql("load_reasons"))}
+    return Traces(fixes, rows["device"].astype(np.int64), time_ms_of(rows["at"]), reasons)
 
 
-async def told(connection: Connection) -> list[Told]:
+async def told(connection: Connection) -> Tellings:
     """Of all assets of which anything was told."""
     with translated():
-        rows = await connection.fetch(sql("load_reachability"))
-    return [
-        Told(
-            row["asset"],
-            row["device"],
-            NAMES.index(row["state"]),
-            row["reason"],
-            to_ms(row["since"]),
-            to_ms(row["heard_at"]),
-        )
-        for row in rows
-    ]
+        rows = rows_of(await copied(connection, "load_reachability", NAMES, _ENDINGS), _TOLD)
+    endings = [None, *_ENDINGS]
+    return Tellings(
+        rows["asset"].astype(np.int64),
+        rows["device"].astype(np.int64),
+        rows["state"].astype(np.int64) - 1,  # places in SQL begin at 1
+        time_ms_of(rows["since"]),
+        time_ms_of(rows["heard"]),
+        [endings[nth] for nth in rows["ending"].tolist()],
+    )
 
 
 async def record(connection: Connection, tellings: Sequence[Told]) -> None:
     """What is told now, within the caller's transaction."""
-    columns: Any = zip(
+    columns = zip(
         *[(each.asset, each.device, NAMES[each.state], each.reason, each.since_ms, each.heard_ms) for each in tellings],
         strict=True,
     )
     await connection.execute(sql("record_reachability"), *columns)
-
-
-def _ms(when: datetime | None) -> int | None:
-    return None if when is None else to_ms(when)

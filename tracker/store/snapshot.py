@@ -1,6 +1,7 @@
 """Everything the writer keeps in memory, read in one snapshot of tables and journal."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
 from tracker.domain.fleet import Asset, Device, Fleet
 from tracker.domain.geofence import Geofence, Version
-from tracker.domain.presence import Newest, Presence
+from tracker.domain.presence import Presence
 from tracker.domain.proximity import Proximity
-from tracker.domain.shape import from_wkb
+from tracker.domain.shape import Shape, all_from_wkb
+from tracker.memory import uncollected
 from tracker.store.database import Connection, Record, translated
 from tracker.store.fleet import asset_of
+from tracker.store.newest import NOTHING_HEARD, Heard, LastSeen, load_newest
 from tracker.store.proximity import load as load_proximities
 from tracker.store.sql import sql
 from tracker.store.states import standing_from
@@ -41,60 +44,54 @@ class Snapshot:
     late: set[int] = field(default_factory=set)  # assets to be judged again
     earlier: list[Version] = field(default_factory=list)  # of the geofences that are there
     proximities: list[Proximity] = field(default_factory=list)
+    heard: Heard = NOTHING_HEARD
 
 
 async def load(connection: Connection) -> Snapshot:
     """Read it all, in one REPEATABLE READ transaction."""
-    with translated():
+    with translated(), uncollected():
         async with asyncio.timeout(LOAD_TIMEOUT_S), connection.transaction(isolation="repeatable_read", readonly=True):
             feed = await connection.fetchrow(sql("load_positions_in_feed"))
-            streams = {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))}
-            current = [
-                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("load_geofences"))
-            ]
-            earlier = [
-                Version(row["from_batch"], fence_of(row)) for row in await connection.fetch(sql("earlier_versions"))
-            ]
-            ruled = {version.fence.id for version in earlier if not version.fence.rule.plain}
-            every = {version.fence.id for version in earlier if version.fence.quality == "all"}
-            current = [
-                replace(
-                    each, fence=replace(each.fence, once_ruled=each.fence.id in ruled, once_all=each.fence.id in every)
-                )
-                for each in current
-            ]
-            newest = _newest(
-                await connection.fetch(sql("load_latest")), await connection.fetch(sql("load_unfiled_newest"))
+            assert feed is not None
+            current, earlier = await _geofences(connection)
+            newest, heard = await load_newest(connection)
+            return Snapshot(
+                feed["stored"],
+                feed["batch"],
+                feed["event"],
+                {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))},
+                _presence(
+                    newest,
+                    await connection.fetch(sql("load_open_visits")),
+                    await connection.fetch(sql("load_standing")),
+                    {version.fence.id: version.fence for version in current},
+                ),
+                newest.positions(),
+                current,
+                [asset_of(row) for row in await connection.fetch(sql("load_assets"))],
+                [
+                    Device(row["id"], row["name"], row["asset"], row["config"] or {})
+                    for row in await connection.fetch(sql("load_devices"))
+                ],
+                {row["asset"] for row in await connection.fetch(sql("load_late"))},
+                earlier,
+                await load_proximities(connection),
+                heard,
             )
-            presence = _presence(
-                newest,
-                await connection.fetch(sql("load_open_visits")),
-                await connection.fetch(sql("load_standing")),
-                {version.fence.id: version.fence for version in current},
-            )
-            proximities = await load_proximities(connection)
-            late = {row["asset"] for row in await connection.fetch(sql("load_late"))}
-            trusted = [row for row in newest[True].values() if row["device"] is not None]
-            assets = [asset_of(row) for row in await connection.fetch(sql("load_assets"))]
-            devices = [
-                Device(row["id"], row["name"], row["asset"], row["config"])
-                for row in await connection.fetch(sql("load_devices"))
-            ]
-    assert feed is not None
-    return Snapshot(
-        feed["stored"],
-        feed["batch"],
-        feed["event"],
-        streams,
-        presence,
-        latest_columns(trusted),
-        current,
-        assets,
-        devices,
-        late,
-        earlier,
-        proximities,
-    )
+
+
+async def _geofences(connection: Connection) -> tuple[list[Version], list[Version]]:
+    """The versions in force, and those of the same geofences that were before."""
+    current = versions_of(await connection.fetch(sql("load_geofences")))
+    earlier = versions_of(await connection.fetch(sql("earlier_versions")))
+    ruled = {version.fence.id for version in earlier if not version.fence.rule.plain}
+    every = {version.fence.id for version in earlier if version.fence.quality == "all"}
+    for nth, each in enumerate(current):
+        number = each.fence.id
+        if number in ruled or number in every:
+            fence = replace(each.fence, once_ruled=number in ruled, once_all=number in every)
+            current[nth] = replace(each, fence=fence)
+    return current, earlier
 
 
 def restore_fleet(fleet: Fleet, snapshot: Snapshot) -> None:
@@ -104,12 +101,18 @@ def restore_fleet(fleet: Fleet, snapshot: Snapshot) -> None:
     fleet.version += 1
 
 
-def fence_of(row: Record) -> Geofence:
+def versions_of(rows: Sequence[Record]) -> list[Version]:
+    """Of geofences with a shape of their own."""
+    shapes = all_from_wkb([(row["geom"], row["radius_m"], row["buffer_m"]) for row in rows])
+    return [Version(row["from_batch"], _fence_of(row, shape)) for row, shape in zip(rows, shapes, strict=True)]
+
+
+def _fence_of(row: Record, shape: Shape) -> Geofence:
     return Geofence(
         row["id"],
         row["version"],
         row["name"],
-        from_wkb(row["geom"], row["radius_m"], row["buffer_m"]),
+        shape,
         row["quality"],
         row["since_batch"],
         tuple(row["tags"]),
@@ -119,54 +122,15 @@ def fence_of(row: Record) -> Geofence:
     )
 
 
-_REST: Final = ("alt", "speed", "course", "accuracy")  # the fields that event order looks at after time and place
-
-
-def _key(row: dict[str, Any]) -> tuple[int, ...]:
-    """Greatest: the newest fix; of those equal in time and place the first by the remaining fields, then by batch."""
-    return row["time_ms"], row["lon"], row["lat"], *(-row[name] for name in _REST), -row["batch"]
-
-
-def _newest(filed: list[Record], unfiled: list[Record]) -> dict[bool, dict[int, dict[str, Any]]]:
-    """By "trusted only", by asset: the newest fix in event order, with the highest batch of all."""
-    found: dict[bool, dict[int, dict[str, Any]]] = {False: {}, True: {}}
-
-    def offer(trusted: bool, row: dict[str, Any]) -> None:  # noqa: FBT001 - the key of `found`
-        have = found[trusted].get(row["asset"], row)
-        newest = row if _key(row) > _key(have) else have
-        found[trusted][row["asset"]] = {**newest, "seen": max(row["seen"], have["seen"])}
-
-    for record in filed:
-        row = dict(record)
-        every = {name.removeprefix("any_"): value for name, value in row.items() if name.startswith("any_")}
-        offer(False, {"asset": row["asset"], **every, "time_ms": to_ms(row["any_time"])})
-        if row["time"] is not None:
-            offer(True, {**row, "time_ms": to_ms(row["time"])})
-    for record in unfiled:
-        row = {**dict(record), "time_ms": to_ms(record["time"])}
-        offer(False, row)
-        if record["trusted"]:
-            offer(True, row)
-    return found
-
-
-def _fill(newest: Newest, rows: dict[int, dict[str, Any]]) -> None:
-    newest.reserve(max(rows, default=0))
-    asset = np.fromiter(rows, dtype=np.int64, count=len(rows))
-    for name in ("time_ms", "lon", "lat", *_REST, "batch", "seen"):
-        getattr(newest, name)[asset] = [row[name] for row in rows.values()]
-
-
 def _presence(
-    newest: dict[bool, dict[int, dict[str, Any]]],
+    newest: LastSeen,
     open_visits: list[Record],
     standing: list[Record],
     fences: dict[int, Geofence],
 ) -> Presence:
     presence = Presence()
-    presence.reserve(max([*newest[False], *newest[True], 0]))
-    _fill(presence.trusted.newest, newest[True])
-    _fill(presence.every.newest, newest[False])
+    presence.reserve(int(newest.every["asset"].max(initial=0)))
+    newest.fill(presence.trusted.newest, presence.every.newest)
     for row in open_visits:
         fence = fences[row["geofence"]]
         if not fence.ruled:

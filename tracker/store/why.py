@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracker.domain.fold import Tags, Turning
-from tracker.domain.geofence import Version
 from tracker.domain.why import Life
 from tracker.store import revision
 from tracker.store.database import Connection
 from tracker.store.revision import Checkpoint
-from tracker.store.snapshot import fence_of
+from tracker.store.snapshot import versions_of
 from tracker.store.sql import sql
 from tracker.store.states import state_from_json
 from tracker.wire.times import to_datetime, to_ms
@@ -27,7 +26,7 @@ async def life(connection: Connection, geofence: int, asset: int, tags: frozense
     if not rows:
         return None
     had: list[Tags] = await revision.tags(connection, asset, tags)
-    return Life([Version(row["from_batch"], fence_of(row)) for row in rows], rows[-1]["until_batch"], asset, had)
+    return Life(versions_of(rows), rows[-1]["until_batch"], asset, had)
 
 
 async def checkpoint(connection: Connection, asset: int, before_ms: int, as_of: int | None) -> Checkpoint | None:
