@@ -4,6 +4,23 @@
 -- Until the end of the transaction: changes of the fleet are one at a time, so that memory takes them in the order of commit.
 SELECT pg_advisory_xact_lock($1)
 
+-- name: load_assets
+-- By many assets, as arrays; tags, attributes and thresholds are for themselves, as most have none, or the same.
+SELECT array_agg(id) AS ids, array_agg(name) AS names, array_agg(active_device) AS active_devices
+FROM asset WHERE deleted_at IS NULL GROUP BY id >> 14
+
+-- name: load_tags
+SELECT tags, array_agg(id) AS ids FROM asset WHERE deleted_at IS NULL AND tags <> '{}' GROUP BY tags
+
+-- name: load_details
+SELECT id, attributes, thresholds FROM asset WHERE deleted_at IS NULL AND (attributes <> '{}' OR thresholds <> '{}')
+
+-- name: load_devices
+SELECT array_agg(id) AS ids, array_agg(name) AS names, array_agg(asset) AS assets FROM device WHERE deleted_at IS NULL GROUP BY id >> 14
+
+-- name: load_configs
+SELECT id, config FROM device WHERE deleted_at IS NULL AND config <> '{}'
+
 -- name: reload_assets
 SELECT id, name, tags, attributes, active_device, thresholds FROM asset WHERE deleted_at IS NULL AND id = ANY ($1::int[])
 

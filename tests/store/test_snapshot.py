@@ -21,8 +21,9 @@ from tracker.domain.shape import Circle, buffer_m, polygon, radius_m, to_wkb
 from tracker.pipeline.record import happenings, record
 from tracker.store.database import Connection, connect
 from tracker.store.filer import Filer
+from tracker.store.fleet import restore as restore_fleet
 from tracker.store.journal import Journal, journal_rows
-from tracker.store.snapshot import load, restore_fleet
+from tracker.store.snapshot import load
 from tracker.store.sql import sql
 
 RECORDED_MS = 1_790_000_000_000
@@ -176,7 +177,7 @@ async def test_numbers_begin_after_what_is_durable(running: Running) -> None:
     assert (await load(running.connection)).batch == 41
 
 
-async def test_the_fleet_is_restored(running: Running) -> None:
+async def test_the_fleet_is_restored(running: Running, database: str) -> None:
     connection = running.connection
     await connection.execute(
         "UPDATE asset SET tags = '{bus,a}', attributes = '{\"n\": 1}', active_device = 2 WHERE id = 1"
@@ -187,7 +188,7 @@ async def test_the_fleet_is_restored(running: Running) -> None:
     fleet = Fleet()
     fleet.put_asset(Asset(77, "stale"))
     version = fleet.version
-    restore_fleet(fleet, await load(connection))
+    await restore_fleet(fleet, database)
     assert fleet.assets == {
         1: Asset(1, "asset 1", frozenset({"a", "bus"}), {"n": 1}, 2),
         2: Asset(2, "asset 2"),

@@ -18,6 +18,7 @@ from tracker.domain.fleet import Fleet
 from tracker.domain.index import FenceIndex
 from tracker.domain.presence import Presence
 from tracker.errors import LockLost, RefusedByDatabase, StoreUnavailable, TrackerError
+from tracker.memory import uncollected
 from tracker.pipeline.intake import Intake, OpenBatch
 from tracker.pipeline.pairs.register import Register
 from tracker.pipeline.prepare import Clock, Prepared, Rejected, prepare
@@ -25,9 +26,10 @@ from tracker.pipeline.publish import Publisher
 from tracker.pipeline.record import Happening, Record, happenings, record
 from tracker.pipeline.stream import Lane, Lanes
 from tracker.store.database import translated
+from tracker.store.fleet import restore as restore_fleet
 from tracker.store.journal import Cursors, Journal, journal_rows
 from tracker.store.newest import Heard
-from tracker.store.snapshot import Snapshot, load, restore_fleet
+from tracker.store.snapshot import Snapshot, load
 from tracker.wire.device import Refusal
 
 log = logging.getLogger(__name__)
@@ -87,8 +89,8 @@ class Writer:
     async def start(self) -> Heard:
         """Take the lock, read the state, begin; returns when devices were heard of, which is nobody's here."""
         await self.journal.open(wait_s=30)
-        snapshot = await self._load()
-        restore_fleet(self.fleet, snapshot)
+        with uncollected():
+            snapshot, _ = await asyncio.gather(self._load(), restore_fleet(self.fleet, self.journal.url))
         self.publisher.restore(snapshot)
         self.ready = True
         self._task = asyncio.create_task(self._run(), name="writer")

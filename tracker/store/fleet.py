@@ -4,14 +4,14 @@ Changes are one at a time. After each, memory becomes what the tables say of the
 so that a change whose answer was lost is made good by the next one that names the same object.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tracker.domain.fleet import DEFAULTS, Asset, Device, Fleet, Thresholds
 from tracker.errors import Conflict, InvalidField, NotFound
-from tracker.store.database import Connection, Database, translated
+from tracker.store.database import Connection, Database, connect, translated
 from tracker.store.sql import sql
 from tracker.wire import ids
 
@@ -280,16 +280,56 @@ class FleetStore:
 
 
 def asset_of(row: Row) -> Asset:
-    """A row of the table `asset`, as memory has it; None stands for what is as it is by default."""
-    thresholds = row["thresholds"]
+    """A row of the table `asset`, as memory has it."""
     return Asset(
         row["id"],
         row["name"],
-        frozenset(row["tags"] or ()),
-        row["attributes"] or {},
+        frozenset(row["tags"]),
+        row["attributes"],
         row["active_device"],
-        Thresholds(**thresholds) if thresholds else DEFAULTS,
+        Thresholds(**row["thresholds"]),
     )
+
+
+async def restore(fleet: Fleet, url: str) -> None:
+    """Make the registry what the tables say, over a connection of its own."""
+    connection = await connect(url)
+    try:
+        with translated():
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                assets, devices = await _load(connection)
+    finally:
+        await connection.close()
+    fleet.assets = {asset.id: asset for asset in assets}
+    fleet.devices = {device.id: device for device in devices}
+    fleet.version += 1
+
+
+async def _load(connection: Connection) -> tuple[list[Asset], list[Device]]:
+    """All that are there. There may be millions, most of them with tags that others have too and with nothing else."""
+    tags = {asset: shared for row in await connection.fetch(sql("load_tags")) for asset, shared in _shared(row)}
+    details = {
+        row["id"]: (row["attributes"], Thresholds(**row["thresholds"]))
+        for row in await connection.fetch(sql("load_details"))
+    }
+    configs = {row["id"]: row["config"] for row in await connection.fetch(sql("load_configs"))}
+    none = frozenset[str]()
+    assets = []
+    for row in await connection.fetch(sql("load_assets")):
+        for number, name, active in zip(row["ids"], row["names"], row["active_devices"], strict=True):
+            attributes, thresholds = details.get(number) or ({}, DEFAULTS)
+            assets.append(Asset(number, name, tags.get(number, none), attributes, active, thresholds))
+    devices = [
+        Device(number, name, asset, configs.get(number) or {})
+        for row in await connection.fetch(sql("load_devices"))
+        for number, name, asset in zip(row["ids"], row["names"], row["assets"], strict=True)
+    ]
+    return assets, devices
+
+
+def _shared(row: Row) -> Iterator[tuple[int, frozenset[str]]]:
+    shared = frozenset(row["tags"])
+    return ((asset, shared) for asset in row["ids"])
 
 
 async def _delete_devices(change: Change, device_ids: Sequence[int]) -> None:

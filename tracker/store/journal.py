@@ -172,7 +172,7 @@ class Journal:
     """The connection that holds the writer's lock and runs the batch transactions. A lost connection is a lost lock."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._connection: Connection | None = None
         self._name = uuid.uuid4()
         self._term: int | None = None
@@ -191,7 +191,7 @@ class Journal:
                 all else that this process remembers are then another's, too.
         """
         await self.close()
-        self._connection = await connect(self._url)
+        self._connection = await connect(self.url)
         waited = 0.0
         with translated():
             while not await self._connection.fetchval(sql("try_writer_lock"), WRITER_LOCK):

@@ -5,7 +5,7 @@ A fleet has as many of them as assets: so they come as binary COPY, without a Py
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,20 +15,19 @@ from tracker.domain.batch import Columns, Ints, Mask
 from tracker.domain.presence import RECORD, Newest
 from tracker.store.copy import rows_of, time_ms_of, tuple_dtype
 from tracker.store.database import Connection, Record
-from tracker.store.rows import copied
+from tracker.store.rows import Field, copied, int2s, int4s, int8s, integer, rows
 from tracker.store.sql import sql
 
 _MEASURED: Final = ("lon", "lat", "alt", "speed", "course", "accuracy")
-_WIDTHS: Final = {"course": ">i2", "flags": ">i2", "batch": ">i8", "seen": ">i8", "time": ">i8", "recorded": ">i8"}
-
-
-def _row(*names: str) -> np.dtype[Any]:
-    return tuple_dtype([(name, _WIDTHS.get(name, ">i4")) for name in names])
-
-
-_FILED: Final = _row("asset", "device", "time", *_MEASURED, "batch", "seen")
-_UNFILED: Final = _row("asset", "device", "time", *_MEASURED, "flags", "batch", "recorded")
-_DOUBT: Final = _row("asset", "time", "lon", "lat")
+_FIX: Final[dict[str, Field]] = {
+    **dict.fromkeys(("asset", "device"), int4s),
+    "time": int8s,
+    **dict.fromkeys(_MEASURED, int4s),
+    "course": int2s,
+}
+_FILED: Final[dict[str, Field]] = {**_FIX, "batch": int8s, "seen": int8s}
+_UNFILED: Final[dict[str, Field]] = {**_FIX, "flags": int2s, "batch": integer, "recorded": integer}
+_DOUBT: Final = tuple_dtype([("asset", ">i4"), ("time", ">i8"), ("lon", ">i4"), ("lat", ">i4")])
 _SEEN: Final = np.dtype(
     [
         ("asset", np.int64),
@@ -54,18 +53,18 @@ class LastSeen:
 
     def fill(self, trusted: Newest, every: Newest) -> None:
         """Make these the newest."""
-        for newest, rows in ((trusted, self.trusted), (every, self.every)):
-            newest.reserve(int(rows["asset"].max(initial=0)))
+        for newest, mine in ((trusted, self.trusted), (every, self.every)):
+            newest.reserve(int(mine["asset"].max(initial=0)))
             for name in RECORD.names or ():
-                getattr(newest, name)[rows["asset"]] = rows[name]
+                getattr(newest, name)[mine["asset"]] = mine[name]
 
     def positions(self) -> tuple[Ints, Columns]:
         """The trusted ones, for a map: asset numbers and columns. Of those from before devices were kept none."""
-        rows = self.trusted[self.trusted["device"] > 0]
-        asset = rows["asset"].copy()
+        mine = self.trusted[self.trusted["device"] > 0]
+        asset = mine["asset"].copy()
         attributes = [self.attributes.get(number) for number in asset.tolist()] if self.attributes else None
-        columns = {name: rows[name].copy() for name in ("device", "time_ms", *_MEASURED)}
-        flags = np.zeros(len(rows), np.int16)
+        columns = {name: mine[name].copy() for name in ("device", "time_ms", *_MEASURED)}
+        flags = np.zeros(len(mine), np.int16)
         return asset, Columns(asset=asset.astype(np.int32), flags=flags, attributes=attributes, **columns)
 
 
@@ -87,72 +86,98 @@ NOTHING_HEARD: Final = Heard(_NOBODY, _NOBODY, _NOBODY, _NOBODY)
 
 async def load_newest(connection: Connection) -> tuple[LastSeen, Heard]:
     """Within the caller's transaction, which sees one instant."""
-    filed = rows_of(await copied(connection, "load_newest_filed"), _FILED)
-    filed_every = rows_of(await copied(connection, "load_newest_filed_of_any"), _FILED)
-    unfiled = rows_of(await copied(connection, "load_unfiled"), _UNFILED)
-    doubts = rows_of(await copied(connection, "load_doubts_of_unfiled"), _DOUBT) if len(unfiled) else _NO_DOUBTS
-    trusted = (unfiled["flags"] == 0) & ~_is_among(unfiled, doubts)
-    known, came = _seen(filed), _seen(unfiled)
-    seen_trusted = newest_of(np.concatenate([known, came[trusted]]))
-    seen = newest_of(np.concatenate([known, _seen(filed_every), came]))
-    heard = Heard(known["device"], known["time_ms"], came["device"], time_ms_of(unfiled["recorded"]))
-    return LastSeen(seen_trusted, seen, await _attributes(connection, seen_trusted)), heard
+    filed = _seen(_columns(await copied(connection, "load_newest_filed"), _FILED))
+    of_any = _seen(_columns(await copied(connection, "load_newest_filed_of_any"), _FILED))
+    unfiled = _columns(await copied(connection, "load_unfiled"), _UNFILED)
+    trusted = (unfiled["flags"] == 0) & ~_is_among(unfiled, await _doubts(connection, len(unfiled["flags"])))
+    came = _seen({**unfiled, "seen": unfiled["batch"]})
+    came["unfiled"] = True
+    last_trusted = _moved_on(filed, came[trusted])
+    last = _moved_on(filed, np.concatenate([of_any, came]))
+    heard = Heard(filed["device"], filed["time_ms"], came["device"], time_ms_of(unfiled["recorded"]))
+    return LastSeen(last_trusted, last, await _attributes(connection, last_trusted)), heard
 
 
-_NO_DOUBTS: Final = np.empty(0, _DOUBT)
+async def load_streams(connection: Connection) -> dict[int, int]:
+    """The last durable number of each stream that moved in the journal."""
+    read = _columns(await copied(connection, "load_unfiled_streams"), {"stream": int4s, "seq": int8s})
+    last = np.zeros(int(read["stream"].max(initial=0)) + 1, np.int64)
+    np.maximum.at(last, read["stream"], read["seq"])
+    streams = np.unique(read["stream"])
+    return dict(zip(streams.tolist(), last[streams].tolist(), strict=True))
 
 
-def _seen(rows: Rows) -> Rows:
-    """The same as they are in memory."""
-    found = np.empty(len(rows), _SEEN)
-    for name in ("asset", "device", *_MEASURED, "batch"):
-        found[name] = rows[name]
-    found["time_ms"] = time_ms_of(rows["time"])
-    is_filed = "seen" in (rows.dtype.names or ())
-    found["seen"], found["unfiled"] = rows["seen" if is_filed else "batch"], not is_filed
+def _columns(data: bytes, fields: dict[str, Field]) -> dict[str, Ints]:
+    """Rows of arrays joined, each column under its name; what a row has once is repeated for all in its arrays."""
+    read = list(rows(data, list(fields.values())))
+    sizes = [len(row[0]) for row in read]
+    found: dict[str, Ints] = {}
+    for nth, (name, field) in enumerate(fields.items()):
+        if field is integer:
+            found[name] = np.repeat(np.array([row[nth] for row in read], np.int64), sizes)
+        else:
+            found[name] = np.concatenate([np.empty(0, np.int64), *(row[nth] for row in read)]).astype(np.int64)
     return found
 
 
-def newest_of(rows: Rows) -> Rows:
+def _seen(columns: dict[str, Ints]) -> Rows:
+    """The same as they are in memory."""
+    found = np.zeros(len(columns["asset"]), _SEEN)
+    for name in ("asset", "device", *_MEASURED, "batch", "seen"):
+        found[name] = columns[name]
+    found["time_ms"] = time_ms_of(columns["time"])
+    return found
+
+
+async def _doubts(connection: Connection, unfiled: int) -> Rows:
+    if unfiled == 0:
+        return np.empty(0, _DOUBT)
+    return rows_of(await copied(connection, "load_doubts_of_unfiled"), _DOUBT)
+
+
+def _moved_on(filed: Rows, more: Rows) -> Rows:
+    """The newest of all; filed: one for each asset."""
+    moved = np.isin(filed["asset"], more["asset"])
+    return np.concatenate([filed[~moved], newest_of(np.concatenate([filed[moved], more]))])
+
+
+def newest_of(some: Rows) -> Rows:
     """Of each asset its newest fix, of those equal in time and place the first; with the highest batch of all."""
-    if not len(rows):
-        return rows
-    size = int(rows["asset"].max()) + 1
+    if not len(some):
+        return some
+    size = int(some["asset"].max()) + 1
     latest_ms, seen = np.full(size, np.iinfo(np.int64).min), np.full(size, -1, np.int64)
-    np.maximum.at(latest_ms, rows["asset"], rows["time_ms"])
-    np.maximum.at(seen, rows["asset"], rows["seen"])
-    rows = rows[rows["time_ms"] == latest_ms[rows["asset"]]]
-    alone = np.bincount(rows["asset"])[rows["asset"]] == 1
-    found = np.concatenate([rows[alone], _firsts(rows[~alone])])
+    np.maximum.at(latest_ms, some["asset"], some["time_ms"])
+    np.maximum.at(seen, some["asset"], some["seen"])
+    some = some[some["time_ms"] == latest_ms[some["asset"]]]
+    alone = np.bincount(some["asset"])[some["asset"]] == 1
+    found = np.concatenate([some[alone], _firsts(some[~alone])])
     found["seen"] = seen[found["asset"]]
     return found
 
 
-def _firsts(rows: Rows) -> Rows:
+def _firsts(some: Rows) -> Rows:
     """Of each asset the last place, and of fixes there the first."""
     order = np.lexsort(
         (
-            *(rows[name] for name in ("batch", "accuracy", "course", "speed", "alt")),
-            -rows["lat"].astype(np.int64),
-            -rows["lon"].astype(np.int64),
-            rows["asset"],
+            *(some[name] for name in ("batch", "accuracy", "course", "speed", "alt")),
+            -some["lat"].astype(np.int64),
+            -some["lon"].astype(np.int64),
+            some["asset"],
         )
     )
-    order = order[np.diff(rows["asset"][order], prepend=-1) != 0]
-    return np.asarray(rows[order])
+    order = order[np.diff(some["asset"][order], prepend=-1) != 0]
+    return np.asarray(some[order])
 
 
-def _is_among(unfiled: Rows, doubts: Rows) -> Mask:
+def _is_among(unfiled: dict[str, Ints], doubts: Rows) -> Mask:
     """Which fixes are doubted."""
-    found = np.zeros(len(unfiled), np.bool_)
+    found = np.zeros(len(unfiled["asset"]), np.bool_)
     maybe = np.flatnonzero(np.isin(unfiled["asset"], doubts["asset"]) & np.isin(unfiled["time"], doubts["time"]))
-    keys, places = set(_keys(doubts)), _keys(unfiled[maybe])
-    found[maybe] = [place in keys for place in places]
+    names = ("asset", "time", "lon", "lat")
+    keys = set(zip(*(doubts[name].tolist() for name in names), strict=True))
+    found[maybe] = [each in keys for each in zip(*(unfiled[name][maybe].tolist() for name in names), strict=True)]
     return found
-
-
-def _keys(rows: Rows) -> list[tuple[int, ...]]:
-    return list(zip(*(rows[name].tolist() for name in ("asset", "time", "lon", "lat")), strict=True))
 
 
 async def _attributes(connection: Connection, newest: Rows) -> dict[int, bytes]:
@@ -166,5 +191,5 @@ async def _attributes(connection: Connection, newest: Rows) -> dict[int, bytes]:
     return found
 
 
-def _texts(rows: Iterable[Record]) -> dict[int, bytes]:
-    return {row["asset"]: msgspec.json.format(row["attributes"].encode(), indent=-1) for row in rows}
+def _texts(found: Iterable[Record]) -> dict[int, bytes]:
+    return {row["asset"]: msgspec.json.format(row["attributes"].encode(), indent=-1) for row in found}

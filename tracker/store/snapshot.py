@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.domain.batch import UNKNOWN_INT16, UNKNOWN_INT32, Columns, Ints
-from tracker.domain.fleet import Asset, Device, Fleet
 from tracker.domain.geofence import Geofence, Version
 from tracker.domain.presence import Presence
 from tracker.domain.proximity import Proximity
 from tracker.domain.shape import Shape, all_from_wkb
 from tracker.memory import uncollected
 from tracker.store.database import Connection, Record, translated
-from tracker.store.fleet import asset_of
-from tracker.store.newest import NOTHING_HEARD, Heard, LastSeen, load_newest
+from tracker.store.newest import NOTHING_HEARD, Heard, LastSeen, load_newest, load_streams
 from tracker.store.proximity import load as load_proximities
 from tracker.store.sql import sql
 from tracker.store.states import standing_from
@@ -30,7 +28,7 @@ LOAD_TIMEOUT_S: Final = 120.0
 
 @dataclass(slots=True)
 class Snapshot:
-    """The durable state of the journey."""
+    """The durable state of the journey, but for the fleet."""
 
     stored: int  # the last batch
     batch: int  # the last number that is taken: one that never came to be may have been given to a change
@@ -39,8 +37,6 @@ class Snapshot:
     presence: Presence
     positions: tuple[Ints, Columns]  # newest trusted fix of each asset
     fences: list[Version] = field(default_factory=list)  # in force
-    assets: list[Asset] = field(default_factory=list)
-    devices: list[Device] = field(default_factory=list)
     late: set[int] = field(default_factory=set)  # assets to be judged again
     earlier: list[Version] = field(default_factory=list)  # of the geofences that are there
     proximities: list[Proximity] = field(default_factory=list)
@@ -59,7 +55,7 @@ async def load(connection: Connection) -> Snapshot:
                 feed["stored"],
                 feed["batch"],
                 feed["event"],
-                {row["stream"]: row["seq"] for row in await connection.fetch(sql("load_unfiled_streams"))},
+                await load_streams(connection),
                 _presence(
                     newest,
                     await connection.fetch(sql("load_open_visits")),
@@ -68,11 +64,6 @@ async def load(connection: Connection) -> Snapshot:
                 ),
                 newest.positions(),
                 current,
-                [asset_of(row) for row in await connection.fetch(sql("load_assets"))],
-                [
-                    Device(row["id"], row["name"], row["asset"], row["config"] or {})
-                    for row in await connection.fetch(sql("load_devices"))
-                ],
                 {row["asset"] for row in await connection.fetch(sql("load_late"))},
                 earlier,
                 await load_proximities(connection),
@@ -92,13 +83,6 @@ async def _geofences(connection: Connection) -> tuple[list[Version], list[Versio
             fence = replace(each.fence, once_ruled=number in ruled, once_all=number in every)
             current[nth] = replace(each, fence=fence)
     return current, earlier
-
-
-def restore_fleet(fleet: Fleet, snapshot: Snapshot) -> None:
-    """Make the snapshot's assets and devices the registry's."""
-    fleet.assets = {asset.id: asset for asset in snapshot.assets}
-    fleet.devices = {device.id: device for device in snapshot.devices}
-    fleet.version += 1
 
 
 def versions_of(rows: Sequence[Record]) -> list[Version]:
