@@ -44,7 +44,7 @@ class Rule:
     @property
     def plain(self) -> bool:
         """Whether membership alone decides: every fix counts at once, and nothing but enter and exit is told."""
-        return self in (PLAIN, Rule(max_gap_s=self.max_gap_s))
+        return self is PLAIN or self == Rule(max_gap_s=self.max_gap_s)
 
 
 PLAIN: Final = Rule()

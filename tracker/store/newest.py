@@ -137,7 +137,9 @@ async def _doubts(connection: Connection, unfiled: int) -> Rows:
 
 def _moved_on(filed: Rows, more: Rows) -> Rows:
     """The newest of all; filed: one for each asset."""
-    moved = np.isin(filed["asset"], more["asset"])
+    moves = np.zeros(1 + max(int(each["asset"].max(initial=0)) for each in (filed, more)), np.bool_)
+    moves[more["asset"]] = True
+    moved = moves[filed["asset"]]
     return np.concatenate([filed[~moved], newest_of(np.concatenate([filed[moved], more]))])
 
 
