@@ -326,7 +326,8 @@ def bench_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="ingest, latency, fences, fanout, history, memory, start, scale; all if left out.", metavar="WHAT"
+            help="ingest, latency, fences, backlog, fanout, history, memory, start, scale; all if left out.",
+            metavar="WHAT",
         ),
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="Small sizes, one round: under two minutes for all.")] = False,
@@ -352,6 +353,7 @@ def bench_command(
     [bold]ingest[/bold]   durable fixes a second, as fast as acks allow, beside a server that stores nothing
     [bold]latency[/bold]  the time to an ack at fixed rates, counted from when a frame was due
     [bold]fences[/bold]   adding, moving and deleting a geofence among many, and how long acks wait for it
+    [bold]backlog[/bold]  a device that returns with a month of fixes, on time or late, and what others notice
     [bold]fanout[/bold]   from a fix to its bytes at maps of all sizes, and what a map costs
     [bold]history[/bold]  tracks and the fleet in the past
     [bold]memory[/bold]   what an idle device, an idle map and a slow map take

@@ -26,6 +26,7 @@ TINY = replace(
     SHORT, seconds=0.3, devices=8, geofences=20, latency_fixes_per_s=(100, 200, 200),
     geofence_counts=(20,), changes=2, streaming_fixes_per_s=200, viewers=10, moving=20,
     history_devices=4, history_step_ms=600_000, queries=2,
+    backlog_fixes=2_000, late_fixes=500,
     idle_devices=20, idle_viewers=10, slow_viewers=4, known_geofences=20, known_assets=20,
     scale_devices=(2, 4), scale_geofences=(20,), scale_viewers=(4,), scale_days=(1,),
 )  # fmt: skip
@@ -75,6 +76,8 @@ async def test_a_running_server_is_measured_through_its_protocol_and_left_as_it_
     assert [load for load in TINY.loads if seen(of["ingest"], f"{load.name}: durable") < 50] == []
     assert 0 < seen(of["latency"], "json 1/frame at 100/s: p50") < 5_000
     assert 0 < seen(of["fences"], "add one among 20: p50") < 5_000
+    assert seen(of["backlog"], "2,000 fixes: acked") > 500
+    assert 0 < seen(of["backlog"], "500 late fixes: all judged again") < 60
     assert 0 < seen(of["fanout"], "binary: fix due → bytes at the map: p50") < 5_000
     assert seen(of["fanout"], "json: a map of a world") > 0
     assert 0 < seen(of["history"], "its day: p50") < 5_000

@@ -36,6 +36,9 @@ class Plan:
     many_vertices: tuple[int, int] = (12, 48)  # where there are very many
     changes: int = 40
     streaming_fixes_per_s: float = 10_000
+    # backlog
+    backlog_fixes: int = 2_600_000  # a month at one a second
+    late_fixes: int = 500_000
     # fanout
     viewers: int = 200
     viewer_hz: float = 10.0
@@ -69,7 +72,7 @@ SHORT = Plan(
     seconds=2.0, rounds=1, devices=500, geofences=2_000,
     latency_fixes_per_s=(5_000, 20_000, 40_000),
     geofence_counts=(2_000,), changes=10, streaming_fixes_per_s=2_000,
-    viewers=40, moving=1_000,
+    backlog_fixes=50_000, late_fixes=10_000, viewers=40, moving=1_000,
     history_devices=100, history_step_ms=60_000, queries=10,
     idle_devices=500, idle_viewers=100, slow_viewers=20,
     known_geofences=1_000, known_assets=5_000,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tracker.app import raise_open_files
+from tracker.bench.backlog import backlog
 from tracker.bench.bar import BenchBar
 from tracker.bench.fanout import fanout
 from tracker.bench.figures import Section
@@ -30,6 +31,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "ingest": ingest,
     "latency": latency,
     "fences": fences,
+    "backlog": backlog,
     "fanout": fanout,
     "history": history,
     "memory": memory,

@@ -147,6 +147,22 @@ class Stand:
             self._clock_ms = max(self._clock_ms, await streaming.clock_ms() + REST_MS)
 
     @asynccontextmanager
+    async def returning(self, token: str, load: Load, begin_ms: int, step_ms: int) -> AsyncIterator["Streaming"]:
+        """A device in a process of its own, beside those that are open, with fixes from an instant on."""
+        fleet = Fleet(
+            address=self.target.address,
+            path=PATH,
+            tokens=[token],
+            first=self.plan.devices,
+            fixes_per_frame=load.fixes_per_frame,
+            encoding=load.encoding,
+            first_ms=begin_ms,
+            step_ms=step_ms,
+        )
+        async with self._opened("returning", fleet) as streaming:
+            yield streaming
+
+    @asynccontextmanager
     async def beside(self, address: websocket.Address, load: Load, devices: int) -> AsyncIterator["Streaming"]:
         """As many devices that speak alike, with the server that is the limit."""
         async with self._opened("beside", unlimited_fleet(address, load, devices)) as streaming:
