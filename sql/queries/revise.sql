@@ -103,3 +103,13 @@ DELETE FROM late WHERE asset = $1
 -- name: place_events
 -- Events that changes brought about name the last batch before the change.
 UPDATE event e SET batch = p.batch FROM unnest($1::bigint[], $2::bigint[]) AS p (id, batch) WHERE e.id = p.id
+
+-- name: place_changes
+-- The places, for asset $1, of changes that turned something where the asset was not when they were made: who judges again
+-- without anything near must find what they brought about.
+INSERT INTO turning (asset, geofence, batch, time, lon, lat, alt, speed, course, accuracy, stored)
+SELECT $1, t.geofence, t.batch, 'epoch'::timestamptz + t.time_ms * interval '1 ms', t.lon, t.lat, t.alt, t.speed, t.course, t.accuracy,
+       t.stored
+FROM unnest($2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[], $9::int[], $10::int[], $11::bigint[])
+     AS t (geofence, batch, time_ms, lon, lat, alt, speed, course, accuracy, stored)
+ON CONFLICT DO NOTHING

@@ -277,6 +277,14 @@ STORIES: dict[str, list[Step]] = {
         TagsChange(1, 0, BUS),
         "restart",
     ],
+    "a change that turned a visit which is retracted later": [
+        fence(confirm_fixes=5),
+        batch(*(at(time_s, 20) for time_s in (110, 120, 220))),
+        fence(2),
+        batch(at(-10, 1)),
+        "revise",
+        batch(at(0, 20)),
+    ],
     "a chord past a flagged fix": [
         fence(shape=circle([1 / 128, 0], 400.5), cross=True),
         batch(at(0, 0, 0), at(10, 0, -1), at(10, 0, 0), at(10, 1, 1)),

@@ -252,9 +252,20 @@ async def _write(connection: Connection, correction: _Correction, number: int) -
     await connection.execute(sql("record_revision"), stretch.asset, document)
     if stretch.at_end and trusted is not None:
         await connection.execute(sql("see_believed"), stretch.asset, trusted.seen)
+    turned = {_change_of(fact) for fact in correction.compared.new}
+    await revision.place_changes(
+        connection, stretch.asset, {each: key for each, key in stretch.places.items() if each in turned}
+    )
     if not stretch.complete:
         await connection.execute(sql("widen_late"), stretch.asset, stretch.batch, to_datetime(stretch.until_ms))
     return last
+
+
+def _change_of(fact: Fact) -> tuple[int, int] | None:
+    """The change that brought it about: geofence, batch."""
+    if fact.change is None:
+        return None
+    return (fact.fence.id if fact.cause == FENCE_CHANGED else ASSET, fact.change)
 
 
 def _changes(corrections: list[_Correction], number: int) -> tuple[list[int], list[int]]:

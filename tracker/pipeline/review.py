@@ -178,7 +178,8 @@ class _Review:
         newest = key_of(stretch.fold.state.every.newest)
         keys = ([] if newest is None else [newest]) + keys_of(stored.columns, stored.batch)
         found = []
-        for geofence, batch in sorted(stretch.fold.changes(stored.columns) - stretch.placed):
+        changes = stretch.fold.changes(stored.columns)
+        for geofence, batch in sorted(each for each in changes if not stretch.is_placed(*each)):
             before = [key for key in keys if key[-1] < batch]
             if not before or batch > stretch.batch:
                 continue

@@ -39,9 +39,10 @@ class Stretch:
     begin: FullKey | None
     begin_changes: int
     waiting: list[Turning]
-    placed: set[tuple[int, int]]  # changes whose places are known: geofence, batch
+    placed: set[tuple[int, int]]  # changes whose places are stored: geofence, batch
     caught: int
     on_top_ms: int | None = None
+    places: dict[tuple[int, int], FullKey] = field(default_factory=dict)  # of changes where that was found just now
     fixes: int = 0
     complete: bool = False
     done: list[Late] = field(default_factory=list)  # the marks that are settled when it is complete
@@ -126,14 +127,24 @@ class Stretch:
         """A change right after what is judged so far."""
         key = key_of(self.fold.state.every.newest)
         if key is not None:
+            self._know([Turning(key, batch, geofence)])
             self.fold.turn(Turning(key, batch, geofence))
             self.turned.add((geofence, batch))
 
     def place(self, changes: Iterable[Turning]) -> None:
         """Changes whose places were not known."""
         found = list(changes)
-        self.placed.update((each.geofence, each.batch) for each in found)
+        self._know(found)
         self.waiting = in_turn([*self.waiting, *found])
+
+    def is_placed(self, geofence: int, batch: int) -> bool:
+        """Whether it is known where a change has its place."""
+        return (geofence, batch) in self.placed or (geofence, batch) in self.places
+
+    def _know(self, changes: Iterable[Turning]) -> None:
+        self.places |= {
+            (each.geofence, each.batch): each.key for each in changes if not self.is_placed(each.geofence, each.batch)
+        }
 
     def keep(self) -> None:
         """A checkpoint after the last fix."""

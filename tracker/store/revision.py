@@ -1,11 +1,11 @@
 """What is read to judge an asset again: states to begin from, places of changes, tags, events and visits that stand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tracker.domain.fix import OLDEST_MS
-from tracker.domain.fold import Tags, Turning
+from tracker.domain.fold import FullKey, Tags, Turning
 from tracker.domain.presence import AssetState, Crossed, Span
 from tracker.domain.revision import Standing, Visit
 from tracker.store.database import Connection, Record, translated
@@ -94,6 +94,13 @@ async def turnings(connection: Connection, asset: int, from_ms: int) -> list[Tur
         )
         for row in rows
     ]
+
+
+async def place_changes(connection: Connection, asset: int, places: Mapping[tuple[int, int], FullKey]) -> None:
+    """The places of changes, by geofence and batch, that are not stored yet."""
+    if places:
+        columns = zip(*((*change, *key) for change, key in places.items()), strict=True)
+        await connection.execute(sql("place_changes"), asset, *columns)
 
 
 async def held_buckets(connection: Connection, buckets: Iterable[int]) -> set[int]:
