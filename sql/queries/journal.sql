@@ -67,12 +67,14 @@ WHERE time BETWEEN (SELECT min(t0) FROM journal) AND (SELECT max(t1) FROM journa
 SELECT asset, attributes::text AS attributes FROM latest WHERE attributes IS NOT NULL
 
 -- name: load_unfiled_attributes
--- Of these fixes: asset, batch, time in epoch milliseconds, lon, lat; of those that were stored twice any.
+-- Of these fixes: asset, batch, time in epoch milliseconds, lon, lat, alt, speed, course, accuracy; of those that were stored twice any.
 SELECT u.asset, u.attributes::text AS attributes
-FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time, j.lon, j.lat, j.attributes) AS u (asset, time, lon, lat, attributes)
-JOIN unnest($1::int[], $2::bigint[], $3::bigint[], $4::int[], $5::int[]) AS n (asset, batch, time_ms, lon, lat)
-  ON n.asset = u.asset AND n.batch = j.batch AND n.lon = u.lon AND n.lat = u.lat
- AND u.time = 'epoch'::timestamptz + n.time_ms * interval '1 ms'
+FROM journal j CROSS JOIN LATERAL unnest(j.asset, j.time, j.lon, j.lat, j.alt, j.speed, j.course, j.accuracy, j.attributes)
+    AS u (asset, time, lon, lat, alt, speed, course, accuracy, attributes)
+JOIN unnest($1::int[], $2::bigint[], $3::bigint[], $4::int[], $5::int[], $6::int[], $7::int[], $8::smallint[], $9::int[])
+    AS n (asset, batch, time_ms, lon, lat, alt, speed, course, accuracy)
+  ON n.asset = u.asset AND n.batch = j.batch AND u.time = 'epoch'::timestamptz + n.time_ms * interval '1 ms'
+ AND (n.lon, n.lat, n.alt, n.speed, n.course, n.accuracy) = (u.lon, u.lat, u.alt, u.speed, u.course, u.accuracy)
 WHERE j.attributes IS NOT NULL AND u.attributes IS NOT NULL
 
 -- name: load_standing

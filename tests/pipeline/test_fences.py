@@ -139,7 +139,7 @@ class Town:
             return []
         await self.done(delete(self.writer, number))
         quality = self.rule.fences[number].quality
-        gone = sorted(asset for each, asset in self.rule.inside if each == number)
+        gone = sorted(asset for each, asset in self.rule.inside if each == number and self.is_exact)
         told = [Crossing(asset, self.rule.newest[quality, asset], EXIT, number, initial=False) for asset in gone]
         self.rule.remove(number)
         return [(each, "fence_deleted") for each in told]

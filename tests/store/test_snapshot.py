@@ -1,6 +1,7 @@
 """A start from the tables knows what the writer knew."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -209,3 +210,17 @@ async def test_a_snapshot_is_of_one_instant(running: Running, connection: asyncp
         assert await running.connection.fetch(sql("load_unfiled")) == before
         assert await running.connection.fetch(sql("load_newest_filed")) == []
     assert (await load(running.connection)).presence.trusted.newest.time_ms[1] == 5
+
+
+async def test_attributes_are_those_of_the_newest_fix_wherever_it_is_stored(running: Running) -> None:
+    """Of fixes equal in time and place the first counts, and what the others say does not."""
+    filed, own, others = Stored(asset=1, attributes=b'{"n":1}'), Stored(asset=2, attributes=b'{"n":2}'), Stored(asset=3)
+    await commit(running.journal, 1, [filed, own, others])
+    await running.filer.file_due(at_fixes=0)
+    await commit(running.journal, 2, [replace(own, time_ms=own.time_ms + 1, attributes=b'{"n":3}')])
+    later = replace(others, time_ms=others.time_ms + 1)
+    await commit(running.journal, 3, [replace(later, accuracy=5, attributes=b'{"n":4}'), later])
+    asset, columns = (await load(running.connection)).positions
+    assert columns.attributes is not None
+    told = dict(zip(asset.tolist(), columns.attributes, strict=True))
+    assert told == {1: b'{"n":1}', 2: b'{"n":3}', 3: None}

@@ -188,7 +188,7 @@ async def _attributes(connection: Connection, newest: Rows) -> dict[int, bytes]:
     found = _texts(await connection.fetch(sql("load_filed_attributes")))
     for asset in unfiled["asset"].tolist() if found else ():
         found.pop(asset, None)
-    columns = (unfiled[name].tolist() for name in ("asset", "batch", "time_ms", "lon", "lat"))
+    columns = (unfiled[name].tolist() for name in ("asset", "batch", "time_ms", *_MEASURED))
     found |= _texts(await connection.fetch(sql("load_unfiled_attributes"), *columns))
     return found
 
