@@ -40,6 +40,9 @@ LOG_TAIL_LINES: Final = 12
 # Recovery after a power cut reads up to max_wal_size; nothing is gained by giving up on it early.
 START_WITHIN_S: Final = 600
 ORPHANS_GONE_WITHIN_S: Final = 10
+# Of a postmaster that was killed the back-ends hold its memory, for moments, and who has to bury it may be slow: until
+# then its number counts as alive, and so does its lock on the socket.
+_STILL_GOING: Final = ("shared memory block", '.lock" already exists')
 # The whole server stops within 10 s. What a fast stop has not flushed by then, the next start recovers from the WAL.
 FAST_STOP_WITHIN_S: Final = 4
 IMMEDIATE_STOP_WITHIN_S: Final = 6  # PostgreSQL gives its back-ends 5 s before it kills them
@@ -195,8 +198,7 @@ class PrivateCluster:
             if started.returncode == 0 or await self._adopt():  # a killed server's own launch may have come first
                 return
             reason = self._log.read_bytes()[log_bytes:].decode(errors="replace") or started.stdout
-            # The back-ends of a postmaster that was killed still hold its memory, for moments.
-            if "shared memory block" not in reason or time.monotonic() > deadline:
+            if not any(sign in reason for sign in _STILL_GOING) or time.monotonic() > deadline:
                 raise StoreError(f"PostgreSQL did not start; the end of {self._log}:\n{_last_lines(reason)}")
             await asyncio.sleep(POLL_S)
 
