@@ -132,10 +132,17 @@ async def _compared(connection: Connection, writer: Writer, stretch: Stretch) ->
     old = [*stretch.left, *(each for each, batch in rows if _is_within(each, batch, stretch))]
     old = [each for each in old if writer.chronicle.current(each.fence) is not None]
     facts = [fact for fact in stretch.fold.facts if writer.chronicle.current(fact.fence.id) is not None]
-    stays = await _stays(connection, stretch, old, facts, span)
+    differences, same = compare(old, facts)
+    # Of a part all that it tells of, as it ends where the visits are whole.
+    fences = {_fence_of(each) for each in differences}
+    if not stretch.complete:
+        fences = {each.fence for each in old} | {fact.fence.id for fact in facts}
+    first_ms = min([span[0], *(each.time_ms for each in old), *(fact.time_ms for fact in facts)])
+    stays = await revision.visits(connection, stretch.asset, sorted(fences), (first_ms, span[1])) if fences else []
     entered = {**_entered(stretch.before), **stretch.entered}
     compared = settled(old, facts, stays, entered, complete=stretch.complete)
-    differences, same = compare(compared.old, compared.new)
+    if not stretch.complete:
+        differences, same = compare(compared.old, compared.new)
     before: dict[int, list[Visit]] = {_fence_of(each): [] for each in differences}
     for visit in stays:
         if visit.geofence in before:
@@ -150,20 +157,6 @@ async def _compared(connection: Connection, writer: Writer, stretch: Stretch) ->
         before,
         await _newest(connection, writer, stretch) if stretch.at_end else None,
     )
-
-
-async def _stays(
-    connection: Connection, stretch: Stretch, old: list[Standing], facts: list[Fact], span: tuple[int, int]
-) -> list[Visit]:
-    """The visits that stand where something differs. A part ends where they are whole, so of that they are read all."""
-    if stretch.complete:
-        fences = {_fence_of(each) for each in compare(old, facts)[0]}
-    else:
-        fences = {each.fence for each in old} | {fact.fence.id for fact in facts}
-    if not fences:
-        return []
-    first_ms = min([span[0], *(each.time_ms for each in old), *(fact.time_ms for fact in facts)])
-    return await revision.visits(connection, stretch.asset, sorted(fences), (first_ms, span[1]))
 
 
 def _entered(state: AssetState) -> dict[int, int | None]:
