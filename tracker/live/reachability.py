@@ -222,9 +222,8 @@ class _Last:
 
     def __init__(self, traces: Traces, devices: int) -> None:
         fixes = traces.fixes
-        size = 1 + max(
-            [devices - 1, *(int(each.max(initial=0)) for each in (fixes.filed_device, fixes.unfiled_device))]
-        )
+        heard = (fixes.filed_device, fixes.unfiled_device, traces.device, np.fromiter(traces.reasons, np.int64))
+        size = max([devices, *(1 + int(each.max(initial=0)) for each in heard)])  # some may be gone, or new
         came_ms, said_ms, dated_ms = (np.full(size, UNHEARD, np.int64) for _ in range(3))
         np.maximum.at(came_ms, fixes.unfiled_device, fixes.recorded_ms)
         np.maximum.at(dated_ms, fixes.filed_device, fixes.filed_ms)
