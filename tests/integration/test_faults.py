@@ -128,7 +128,10 @@ async def test_connections_cut_under_load_cost_neither_a_fix_nor_an_event(
             for part in range(1, 7):
                 while convoy.acked < part * 8 * 150 / 7:
                     await asyncio.sleep(0.001)
+                recoveries = server.writer.recoveries
                 assert await cut_connections(superuser, database) > 1
+                while server.writer.recoveries == recoveries or not server.writer.ready:
+                    await asyncio.sleep(0.001)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(cut(), name="cut")
