@@ -18,8 +18,8 @@ LARGEST_KEPT: Final = 1_000  # geofences in one of them
 
 
 class Chronicle:
-    """Current and earlier versions. Owned by the writer, changed with its index; whoever judges again reads a
-    `copy`.
+    """Current and earlier versions. Owned by the writer, changed with its index; whoever judges again reads it
+    without changing it.
     """
 
     def __init__(self, index: FenceIndex, versions: Iterable[Version] = ()) -> None:
@@ -27,10 +27,12 @@ class Chronicle:
         self._versions: dict[int, list[Version]] = {}
         self._earlier: tuple[shapely.STRtree | None, list[int]] | None = None
         self._absences: set[int] = set()  # geofences of which an earlier version noticed absence
+        self._filtered: set[int] = set()  # geofences of which some version judges certain assets only
         self._made: list[int] | None = None
         self._kept: dict[tuple[int, ...], FenceIndex] = {}
         for version in versions:
             self._versions.setdefault(version.fence.id, []).append(version)
+            self._mark_filtered(version.fence)
         for mine in self._versions.values():
             mine.sort(key=lambda each: each.from_batch)
             self._mark_ruled(mine)
@@ -41,7 +43,12 @@ class Chronicle:
         mine.append(version)
         mine.sort(key=lambda each: each.from_batch)
         self._mark_ruled(mine)
+        self._mark_filtered(version.fence)
         self._earlier = self._made = None
+
+    def _mark_filtered(self, fence: Geofence) -> None:
+        if fence.rule.assets is not None:
+            self._filtered.add(fence.id)
 
     @staticmethod
     def _mark_ruled(mine: list[Version]) -> None:
@@ -54,6 +61,7 @@ class Chronicle:
 
     def remove(self, fence_id: int) -> None:
         self._versions.pop(fence_id, None)
+        self._filtered.discard(fence_id)
         self._earlier = self._made = None
 
     def rename(self, fence: Geofence) -> None:
@@ -122,8 +130,8 @@ class Chronicle:
         return mine[place - 1].fence if place else None
 
     def with_filter(self) -> list[int]:
-        """The geofences of which some version judges certain assets only."""
-        return [n for n, mine in self._versions.items() if any(each.fence.rule.assets is not None for each in mine)]
+        """The geofences of which some version judges certain assets only, ascending."""
+        return sorted(self._filtered)
 
     def changed_at(self, fence_ids: Iterable[int]) -> list[int]:
         """The batches from which on some of these geofences judge, or judge otherwise, ascending."""

@@ -25,7 +25,8 @@ from tracker.store.revision import Checkpoint, Late
 from tracker.store.sql import sql
 
 WINDOW_FIXES: Final = 5_000  # read at once
-AT_MOST_S: Final = 0.02  # without a pause, about
+AT_MOST_S: Final = 0.005  # without a pause, about
+REST: Final = 2  # times as long everything else has its turn after each piece of work
 FEWEST: Final = 16  # fixes without a pause
 NEAR_BATCHES: Final = 20  # as many with fixes of the asset are left for the writer to judge on top
 
@@ -145,25 +146,27 @@ class _Review:
             while len(rest):
                 part, rest = parted(rest, min(self._size, CHECKPOINT_EVERY))
                 await self._place(stretch, part)
-                self._judge(stretch, part)
+                took_s = self._judge(stretch, part)
                 if self._unkept >= CHECKPOINT_EVERY:
                     await self._keep(stretch)
-                await asyncio.sleep(0)
+                await asyncio.sleep(REST * took_s)
             if until_ms >= end_ms:
                 return
             from_ms = until_ms + 1
 
-    def _judge(self, stretch: Stretch, part: Stored) -> None:
+    def _judge(self, stretch: Stretch, part: Stored) -> float:
         """As many fixes as do not hold up everything else: where versions alternate each costs a hundred times as
-        much.
+        much. Returns the seconds it took.
         """
         started_s = time.perf_counter()
         stretch.judge(part)
         self._unkept += len(part)
-        if time.perf_counter() - started_s > AT_MOST_S:
+        took_s = time.perf_counter() - started_s
+        if took_s > AT_MOST_S:
             self._size = max(self._size // 2, FEWEST)
         else:
             self._size = min(self._size * 2, CHECKPOINT_EVERY)
+        return took_s
 
     async def _keep(self, stretch: Stretch) -> None:
         self._unkept = 0
